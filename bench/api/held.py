@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim.lr_scheduler import LRScheduler
 
 from bench.worker.model.pytree import tensors
 
@@ -23,12 +25,14 @@ class Held:
 
     modules: without those inside another one.  tensors: beside the modules' own.
     iterators: beside the modules' own; they cannot be restored.
+    beside:  schedulers of the optimizers' rates, and scalers of gradients.
     """
 
     modules: tuple[nn.Module, ...]
     optimizers: tuple[torch.optim.Optimizer, ...]
     tensors: tuple[Tensor, ...]
     iterators: tuple[Iterator[Any], ...] = ()
+    beside: tuple[LRScheduler | GradScaler, ...] = ()
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -47,6 +51,7 @@ def held_by(functions: Iterable[Any], *trees: Any) -> Held:
     optimizers: dict[int, torch.optim.Optimizer] = {}
     found: dict[int, Tensor] = {}
     iterators: dict[int, Iterator[Any]] = {}
+    beside: dict[int, LRScheduler | GradScaler] = {}
     for one in _walk([*functions, *trees]):
         match one:
             case nn.Module():
@@ -55,6 +60,8 @@ def held_by(functions: Iterable[Any], *trees: Any) -> Held:
                 optimizers[id(one)] = one
             case Tensor():
                 found[id(one)] = one
+            case LRScheduler() | GradScaler():
+                beside[id(one)] = one
             case Iterator():
                 iterators[id(one)] = one
     for optimizer in optimizers.values():
@@ -70,6 +77,7 @@ def held_by(functions: Iterable[Any], *trees: Any) -> Held:
         tuple(optimizers.values()),
         tuple(one for one in found.values() if id(one) not in own),
         tuple(iterators.values()),
+        tuple(beside.values()),
     )
 
 
@@ -81,6 +89,31 @@ def module_tensors(module: nn.Module) -> Iterator[Tensor]:
         for value in vars(inner).values():
             if isinstance(value, Tensor | list | tuple | dict | deque):
                 yield from tensors(value)
+
+
+def stepper_tensors(one: object) -> list[Tensor]:
+    """Tensors of the state and the settings of an optimizer, a scheduler or a scaler.
+
+    The parameters that an optimizer takes are not among them.
+    """
+    groups = one.param_groups if isinstance(one, torch.optim.Optimizer) else ()
+    taken = {id(parameter) for group in groups for parameter in group["params"]}
+    found, seen, left = list[Tensor](), set[int](), list(vars(one).values())
+    while left:
+        value = left.pop()
+        if id(value) in seen or id(value) in taken:
+            continue
+        match value:
+            case Tensor():
+                found.append(value)
+            case Mapping():
+                left += value.values()
+            case list() | tuple() | deque():
+                left += value
+            case _:
+                continue
+        seen.add(id(value))
+    return found
 
 
 def _walk(starts: list[Any]) -> Iterator[Any]:
@@ -97,8 +130,11 @@ def _next(one: Any) -> Iterable[Any]:
     match one:
         case None | str() | bytes() | int() | float() | complex() | type() | types.ModuleType():
             return ()
-        case Tensor() | torch.optim.Optimizer() | nn.Module():
+        case Tensor() | nn.Module():
             return ()
+        case torch.optim.Optimizer() | LRScheduler() | GradScaler():
+            inside = (torch.optim.Optimizer, LRScheduler)  # Lookahead, SequentialLR
+            return [part for part in _flat(vars(one)) if isinstance(part, inside)]
         case Mapping():
             return list(one.values())
         case list() | tuple() | set() | frozenset() | deque():
@@ -113,6 +149,12 @@ def _next(one: Any) -> Iterable[Any]:
         return ()
     call = getattr(type(one), "__call__", None)  # noqa: B004 - its code is searched
     return (*getattr(one, "__dict__", {}).values(), call)
+
+
+def _flat(attributes: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the values, and those in lists and tuples."""
+    for value in attributes.values():
+        yield from value if isinstance(value, list | tuple) else (value,)
 
 
 def _is_library(one: Any) -> bool:

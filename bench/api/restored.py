@@ -1,4 +1,4 @@
-"""Leave a process as it was: models, optimizers, random numbers and switches of torch.
+"""Leave a process as it was: models, optimizers, schedulers, random numbers, switches of torch.
 
 While the measurement runs, each tensor of a model has a copy of its numbers, in pages of its own:
 the copies are freed afterwards, and a free would change the state of the C library's allocator.
@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.api.held import Held, module_tensors
+from bench.api.held import Held, module_tensors, stepper_tensors
 from bench.worker.device import torch_private
 from bench.worker.model import twins
 
@@ -142,48 +142,26 @@ def _flat(container: Any) -> list[Any]:
     return list(container.values()) if isinstance(container, dict) else list(container)
 
 
-class KeptOptimizer:
-    """The state and the settings of an optimizer."""
+class KeptStepper:
+    """An optimizer, or what steps beside one: a scheduler of its rates, a scaler of gradients.
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
-        self._optimizer = optimizer
-        self._groups = [
-            (group, dict(group), list(group["params"])) for group in optimizer.param_groups
-        ]
-        self._state = [(key, held, dict(held)) for key, held in optimizer.state.items()]
-        self._tensors = KeptTensors(
-            value
-            for _, _, held in self._state
-            for value in held.values()
-            if isinstance(value, Tensor)
-        )
-        self._rates = KeptTensors(
-            value
-            for _, settings, _ in self._groups
-            for value in settings.values()
-            if isinstance(value, Tensor)
-        )
+    Its attributes with its hooks, its state and its settings, and the numbers of its tensors.
+    """
+
+    def __init__(self, one: object) -> None:
+        self._attributes = KeptObject(one)
+        self._tensors = KeptTensors(stepper_tensors(one))
 
     @property
     def versioned(self) -> tuple[Tensor, ...]:
-        return (*self._tensors.versioned, *self._rates.versioned)
+        return self._tensors.versioned
 
     def begin(self) -> None:
         self._tensors.begin()
-        self._rates.begin()
 
     def restore(self) -> None:
-        for group, settings, parameters in self._groups:
-            group.clear()
-            group.update(settings)
-            group["params"][:] = parameters
-        self._optimizer.state.clear()
-        for key, held, values in self._state:
-            held.clear()
-            held.update(values)
-            self._optimizer.state[key] = held
+        self._attributes.restore()
         self._tensors.end()
-        self._rates.end()
 
 
 class Restorer:
@@ -191,7 +169,7 @@ class Restorer:
 
     def __init__(self, held: Held, inputs: Iterable[Tensor]) -> None:
         self._modules = [KeptModule(one) for one in held.modules]
-        self._optimizers = [KeptOptimizer(one) for one in held.optimizers]
+        self._steppers = [KeptStepper(one) for one in (*held.optimizers, *held.beside)]
         given = _distinct(inputs)
         ids = {id(one) for one in given}
         own = [one for module in held.modules for one in module_tensors(module)]
@@ -204,18 +182,18 @@ class Restorer:
         """Meanwhile every tensor has a changed copy of its numbers, and no gradient."""
         versioned = (
             *self._tensors.versioned,
-            *(tensor for one in self._optimizers for tensor in one.versioned),
+            *(tensor for one in self._steppers for tensor in one.versioned),
         )
         self._change = change
         with torch_private.keep_versions(versioned), contextlib.ExitStack() as stack:
             stack.callback(self._tensors.end)
-            for optimizer in self._optimizers:
-                stack.callback(optimizer.restore)
+            for stepper in self._steppers:
+                stack.callback(stepper.restore)
             for module in self._modules:
                 stack.callback(module.restore)
             self._tensors.begin(change)
-            for optimizer in self._optimizers:
-                optimizer.begin()
+            for stepper in self._steppers:
+                stepper.begin()
             yield
 
     def renew(self) -> None:

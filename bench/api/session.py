@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim.lr_scheduler import LRScheduler
 
 from bench.api import compiled, inputs, places, restored
 from bench.api.held import Held, held_by
@@ -33,7 +35,8 @@ from bench.worker.model.step_inputs import StepInputs
 Optimizer = torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
 Loss = Callable[[Any], Tensor]
 Change = Callable[[Tensor], Tensor]
-RESTORED = (nn.Module, torch.optim.Optimizer)  # arguments that are restored at the end
+# Arguments that are restored at the end, and not before each call.
+RESTORED = (nn.Module, torch.optim.Optimizer, LRScheduler, GradScaler, torch.Generator)
 CALL = "call"  # the mode of a callable that is no module: it is called as it is
 
 

@@ -186,6 +186,68 @@ def test_a_bound_method_that_trains_leaves_weights_and_optimizer_as_they_were() 
         assert all(torch.equal(value, held[key][name]) for name, value in one.items())
 
 
+def test_the_scheduler_and_the_scaler_of_a_training_step_are_left_as_they_were() -> None:
+    model, x = small(), torch.randn(3, 4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    first = torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=5)
+    then = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    scheduler = torch.optim.lr_scheduler.SequentialLR(optimizer, [first, then], [3])
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
+
+    def step(x: Tensor) -> None:
+        scaler.scale(model(x).square().mean()).backward()  # type: ignore[no-untyped-call]
+        scaler.step(optimizer)
+        scaler.update()
+        scheduler.step()
+        optimizer.zero_grad()
+
+    used = set[tuple[int, int, int]]()
+
+    def given(x: Tensor, _: nn.Module, *others: Any) -> None:
+        used.add(tuple(map(id, others)))  # type: ignore[arg-type]
+        step(x)
+
+    step(x)
+    seen = [dict(one.state_dict()) for one in (first, then, scaler)]
+    rates = scheduler.get_last_lr()
+    moments = [one["momentum_buffer"].clone() for one in optimizer.state.values()]
+    unchanged(lambda: bench.measure(step, x, **QUICK), model)
+    unchanged(lambda: bench.measure(given, x, model, optimizer, scaler, scheduler, **QUICK), model)
+    assert used == {(id(optimizer), id(scaler), id(scheduler))}
+    assert [dict(one.state_dict()) for one in (first, then, scaler)] == seen
+    assert (scheduler.get_last_lr(), scheduler.last_epoch) == (rates, 1)
+    assert optimizer.param_groups[0]["lr"] == rates[0]
+    after = [one["momentum_buffer"] for one in optimizer.state.values()]
+    assert all(map(torch.equal, after, moments))
+
+
+def test_an_optimizer_inside_another_one_is_left_as_it_was() -> None:
+    model, x = small(), torch.randn(3, 4)
+    inner = torch.optim.Adam(model.parameters(), lr=0.1)
+
+    class Around(torch.optim.Optimizer):
+        def __init__(self) -> None:
+            super().__init__(inner.param_groups, {})
+            self.inner = inner
+
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            self.inner.step(closure)
+
+    bench.measure(model, x, mode="training", optimizer=Around(), **QUICK)
+    assert len(inner.state) == 0
+
+
+def test_a_scaled_training_leaves_no_hook_on_the_optimizer() -> None:
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = dict(vars(optimizer))
+    hooks = len(optimizer._optimizer_step_post_hooks)
+    asked: dict[str, Any] = {"mode": "training", "amp": "float16", "optimizer": optimizer}
+    bench.measure(model, torch.randn(3, 4), **asked, **QUICK)
+    assert len(optimizer._optimizer_step_post_hooks) == hooks
+    assert vars(optimizer).keys() == before.keys()
+
+
 def test_a_step_that_is_given_its_model_and_optimizer_works_on_these() -> None:
     model, x = small(), torch.randn(3, 4)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
