@@ -25,15 +25,20 @@ class KeptTensors:
     """The numbers of tensors, their gradients and flags, as they were."""
 
     def __init__(self, changed: Iterable[Tensor], read: Iterable[Tensor] = ()) -> None:
-        """changed: get copies of their numbers.  read: only gradients and flags are kept."""
-        self._swapped = [one for one in _distinct(changed) if _has_memory(one)]
-        swapped = {id(one) for one in self._swapped}
-        every = _distinct([*self._swapped, *read])
-        self._flags = [(one, one.requires_grad) for one in every if one.is_leaf]
-        self._gradients = [(one, one.grad) for one in every if one.is_leaf]
-        self._own = [(one, one.data) for one in self._swapped]
-        self._read = [one for one in every if id(one) not in swapped]
-        self.versioned = tuple(one for one in every if not one.is_inference())
+        """changed: get copies of their numbers, where their memory can be exchanged.
+
+        read: only gradients and flags are kept.
+        """
+        changed, read = _distinct(changed), _distinct(read)
+        swapped = [one for one in changed if _has_memory(one)]
+        leaves = [
+            one for one in _distinct([*changed, *read]) if one.is_leaf and not one.is_inference()
+        ]
+        self._flags = [(one, one.requires_grad) for one in leaves]
+        self._gradients = [(one, one.grad) for one in leaves]
+        self._own = [(one, one.data) for one in swapped]
+        restored = _distinct([*swapped, *read])
+        self.versioned = tuple(one for one in restored if not one.is_inference())
 
     def begin(self, change: Change = twins.apart) -> None:
         """Take the gradients away, and give each tensor a changed copy of its numbers."""

@@ -39,6 +39,23 @@ def test_the_settings_of_a_measurement_do_not_outlive_it() -> None:
     assert found.settings["memory_format"] == "channels_last"
 
 
+class Packed(nn.Parameter):
+    """A parameter of a class of its own, as quantising libraries have them."""
+
+
+def test_a_parameter_of_its_own_class_keeps_its_gradient_and_flag() -> None:
+    model = small()
+    model[0].weight = Packed(torch.randn(8, 4))
+    model[2].weight = Packed(torch.randn(2, 8), requires_grad=False)
+    model(torch.randn(3, 4)).sum().backward()
+    gradient = model[0].weight.grad
+    kept = gradient.clone()
+    bench.measure(model, torch.randn(3, 4), mode="training", **QUICK)
+    assert model[0].weight.grad is gradient
+    assert torch.equal(gradient, kept)
+    assert not model[2].weight.requires_grad
+
+
 class Logging(nn.Module):
     """Keeps what it saw in containers of every kind, and inside of each other."""
 
