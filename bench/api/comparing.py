@@ -184,7 +184,7 @@ def _compared(ready: Session, budget: Budget, batch: int | None) -> Compared:
     taken = race.run(steady)
     ready.refuse_used_up()
     doubts.of_machine(race.meter)
-    doubts.of_calls(None, [], torch_compile.frames() - frames)
+    doubts.of_calls(ready.doubt, [], torch_compile.frames() - frames)
     for work in ready.works:
         doubts.of_calls(work.step.doubt, [], 0)
         require_settings(ready, work)

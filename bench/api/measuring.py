@@ -212,6 +212,7 @@ def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> 
     doubts = Doubts()
     doubts.of_timing(timed, meter)
     doubts.of_calls(step.doubt, growth.grown(sizes, _sizes(ready)), torch_compile.frames() - frames)
+    doubts.of_calls(ready.doubt, [], 0)
     doubts.sentences += finite.problems(step.output, infinite)
     require_settings(ready, work)
     peak = _memory(ready, work, doubts)

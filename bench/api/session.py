@@ -22,6 +22,7 @@ from bench.worker.device.device import Device, DeviceError, open_device
 from bench.worker.model import (
     compile_tools,
     growth,
+    inplace,
     loss,
     pytree,
     random_state,
@@ -120,11 +121,22 @@ class Session:
     in_use: Mapping[str, int]  # accelerators before the first call (`places.accelerators_in_use`)
     iterators: growth.HeldIterators  # before the first call
     compiling: torch_compile.CompileState | None  # before the first call; None: nothing compiles
+    versions: list[int]  # of inputs that take turns, before the first call
 
     def refuse_used_up(self) -> None:
         """Raise SessionError if the calls so far have used up an iterator that they read."""
         if said := self.iterators.used_up():
             raise SessionError(said)
+
+    @property
+    def doubt(self) -> str | None:
+        """Return why no two calls are the same, where the inputs show it."""
+        if len(self.inputs.turns) == 1 or self.versions == inplace.versions(self.inputs.tensors):
+            return None
+        return (
+            "the calls write to their inputs, which take turns, so that later calls work on other "
+            "numbers; a single input is restored before each call"
+        )
 
     def hidden_accelerator(self, outputs: Iterable[Any]) -> str | None:
         """Return the accelerator that a call has used, though neither inputs nor models showed it.
@@ -162,7 +174,7 @@ def opened(
     iterators = _iterators(held)
     in_use = places.accelerators_in_use() if mode == CALL else {}
     settings.require_effect(device.type)
-    restorer = restored.Restorer(held, given.tensors)
+    restorer = _restorer(held, given)
     change, of_input = _changes(settings, device)
     with contextlib.ExitStack() as stack:
         for type_ in {device.type, *(name.partition(":")[0] for name in in_use)}:
@@ -197,6 +209,7 @@ def opened(
             in_use,
             iterators,
             compiled.so_far(settings.compile),
+            inplace.versions(given.tensors),
         )
 
 
@@ -243,6 +256,13 @@ def _refuse_weights(held: Held, *, training: bool) -> None:
                     f"{name} of {type(module).__name__} has no size yet, because the module is "
                     "lazy: call the model once before you measure it"
                 )
+
+
+def _restorer(held: Held, given: Inputs) -> restored.Restorer:
+    """A step restores its own input itself; where inputs take turns, it does not know them."""
+    if len(given.turns) == 1:
+        return restored.Restorer(held, given.tensors)
+    return restored.Restorer(dataclasses.replace(held, tensors=(*held.tensors, *given.tensors)), ())
 
 
 def _iterators(held: Held) -> growth.HeldIterators:

@@ -325,6 +325,20 @@ def test_inputs_of_a_generator_take_turns() -> None:
     assert seen == {2, 3, 5}
 
 
+def test_inputs_that_take_turns_are_left_as_they_were_and_writes_to_them_are_said() -> None:
+    given = [torch.randn(3, 4), torch.randn(3, 4)]
+    before = [one.clone() for one in given]
+    found = bench.measure(nn.ReLU(inplace=True), iter(given), **QUICK)
+    assert all(map(torch.equal, given, before))
+    assert "growing" in found.flags
+    assert any("write to their inputs, which take turns" in one for one in found.doubts)
+    quiet = bench.measure(nn.ReLU(), iter(given), **QUICK)
+    assert "growing" not in quiet.flags
+    compared = bench.compare({"a": nn.ReLU(), "b": nn.ReLU(inplace=True)}, iter(given), **QUICK)
+    assert "growing" in compared.flags
+    assert all(map(torch.equal, given, before))
+
+
 def test_a_generator_without_inputs_is_refused() -> None:
     with pytest.raises(InputError, match="gave no input"):
         bench.measure(small(), iter(()))
