@@ -19,7 +19,7 @@ from bench.api.measuring import (
 )
 from bench.api.outputs import Output
 from bench.api.session import Loss, Optimizer, Session, SessionError, Work
-from bench.api.settings import checked
+from bench.api.settings import checked, checked_batch
 from bench.api.shown import table
 from bench.api.values import Seconds, Speedup
 from bench.core.protocol import Budget
@@ -163,6 +163,7 @@ def compare(
             "grad_mode": grad_mode,
         }
     )
+    batch = checked_batch(batch)
     given = inputs.of(args, {**kwargs, **(keywords or {})})
     opened = session.opened(functions, given, settings, of_output=loss, optimizer=optimizer)
     budget = budget_of(samples_s, warmup_s)

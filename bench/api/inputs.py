@@ -32,10 +32,17 @@ class Inputs:
         return list(pytree.tensors(self.turns))
 
     @property
+    def batches(self) -> list[int]:
+        """Return the first size of the first tensor of each input that has one."""
+        firsts = [
+            next((one for one in pytree.tensors(turn) if one.ndim), None) for turn in self.turns
+        ]
+        return [int(one.shape[0]) for one in firsts if one is not None]
+
+    @property
     def batch(self) -> int | None:
-        """Return the first size of the first tensor; None without one."""
-        first = next((one for one in self.tensors if one.ndim), None)
-        return None if first is None else int(first.shape[0])
+        """Return the batch of the first input; None without one."""
+        return next(iter(self.batches), None)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "Inputs":
         return Inputs(tuple(pytree.map_tensors(change, one) for one in self.turns))

@@ -2,14 +2,21 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bench.api import compiled, inputs, quiet, session
 from bench.api.held import module_tensors
 from bench.api.session import Loss, Optimizer, Session, SessionError, Work
-from bench.api.settings import SettingError, Settings, checked, unknown_keyword
+from bench.api.settings import (
+    SettingError,
+    Settings,
+    checked,
+    checked_batch,
+    unknown_keyword,
+)
 from bench.api.shown import table
 from bench.api.values import Bytes, PerSecond, Seconds
 from bench.core import units
@@ -45,7 +52,7 @@ class Measured:
 
     latency:      one call, the device idle before and after.
     pipelined:    one call of calls back to back.
-    throughput:   batch / pipelined.
+    throughput:   batch / pipelined; of inputs with several sizes their mean.
     phases:       forward, backward and optimizer of a training; else the call alone.
     memory:       of one call; None = not counted here, and `doubts` says why.
     first_call_s: with compiling and the search for algorithms.
@@ -145,13 +152,14 @@ def measure(
             "grad_mode": grad_mode,
         }
     )
+    batch = checked_batch(batch)
     given = inputs.of(args, {**kwargs, **(keywords or {})})
     budget = budget_of(samples_s, warmup_s)
     opened = session.opened(
         {name_of(model): model}, given, settings, of_output=loss, optimizer=optimizer
     )
     with errors_explained(kwargs), opened as ready:
-        return _measured(ready, ready.works[0], budget, ready.batch if batch is None else batch)
+        return _measured(ready, ready.works[0], budget, batch)
 
 
 def budget_of(samples_s: float, warmup_s: float) -> Budget:
@@ -193,6 +201,7 @@ def errors_explained(kwargs: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> Measured:
+    """batch: that was given; None = that of the inputs."""
     step = work.step
     begin_s = wall_clock()
     first_call_s = call_timing.first_call(step, ready.device)
@@ -213,6 +222,7 @@ def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> 
     doubts.of_timing(timed, meter)
     doubts.of_calls(step.doubt, growth.grown(sizes, _sizes(ready)), torch_compile.frames() - frames)
     doubts.of_calls(ready.doubt, [], 0)
+    items = items_of_call(ready.inputs.batches, doubts) if batch is None else batch
     doubts.sentences += finite.problems(step.output, infinite)
     require_settings(ready, work)
     peak = _memory(ready, work, doubts)
@@ -223,11 +233,11 @@ def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> 
         name=work.name,
         mode=ready.mode,
         device=ready.device.name,
-        batch=batch,
+        batch=ready.batch if batch is None else batch,
         settings=ready.settings.given,
         latency=by[step.whole, "latency"],
         pipelined=pipelined,
-        throughput=PerSecond.over(batch or 1, pipelined),
+        throughput=PerSecond.over(1 if items is None else items, pipelined),
         phases={name: by[name, kind] for name in step.phases if (name, kind) in by},
         memory=peak,
         first_call_s=first_call_s,
@@ -235,6 +245,20 @@ def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> 
         doubts=tuple(doubts.sentences),
         samples=timed.samples,
     )
+
+
+def items_of_call(batches: Sequence[int], doubts: "Doubts") -> float | None:
+    """Return the items of a call: their mean, where inputs of unlike sizes take turns."""
+    if not batches:
+        return None
+    items = statistics.fmean(batches)
+    if len(set(batches)) > 1:
+        sizes = ", ".join(map(str, dict.fromkeys(batches)))
+        doubts.sentences.append(
+            f"inputs of several sizes take turns ({sizes}): the throughput counts {items:.4g} "
+            "items for each call, their mean"
+        )
+    return items
 
 
 def _sizes(ready: Session) -> dict[str, int]:

@@ -325,6 +325,30 @@ def test_inputs_of_a_generator_take_turns() -> None:
     assert seen == {2, 3, 5}
 
 
+def test_the_throughput_of_inputs_of_several_sizes_counts_their_mean() -> None:
+    sizes = iter([torch.randn(8, 4), torch.randn(8, 4), torch.randn(2, 4)])
+    found = bench.measure(small(), sizes, **QUICK)
+    assert found.batch == 8
+    assert found.throughput.median == pytest.approx(6 / found.pipelined.median)
+    said = "inputs of several sizes take turns (8, 2): the throughput counts 6 items"
+    assert any(said in one for one in found.doubts)
+    given = bench.measure(small(), iter([torch.randn(8, 4), torch.randn(2, 4)]), batch=7, **QUICK)
+    assert given.throughput.median == pytest.approx(7 / given.pipelined.median)
+
+
+def test_a_call_without_items_has_a_throughput_of_none() -> None:
+    found = bench.measure(torch.relu, torch.randn(0, 4), **QUICK)
+    assert (found.batch, found.throughput.median) == (0, 0.0)
+
+
+@pytest.mark.parametrize("batch", [0, -1, "8", 2.5, True])
+def test_a_batch_is_a_number_of_items(batch: Any) -> None:
+    with pytest.raises(SettingError, match="expected a number of items, 1 or more"):
+        bench.measure(small(), torch.randn(3, 4), batch=batch)
+    with pytest.raises(SettingError, match="expected a number of items, 1 or more"):
+        bench.compare({"a": small(), "b": small()}, torch.randn(3, 4), batch=batch)
+
+
 def test_inputs_that_take_turns_are_left_as_they_were_and_writes_to_them_are_said() -> None:
     given = [torch.randn(3, 4), torch.randn(3, 4)]
     before = [one.clone() for one in given]
