@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bench.api import compiled, inputs, quiet, session
-from bench.api.held import module_tensors
+from bench.api.held import module_tensors, stepper_tensors
 from bench.api.session import Loss, Optimizer, Session, SessionError, Work
 from bench.api.settings import (
     SettingError,
@@ -28,6 +28,7 @@ from bench.worker.device.device import open_device, wait_for
 from bench.worker.metrics import peak_memory
 from bench.worker.model import growth, torch_compile
 from bench.worker.model.loss import FixedGradient
+from bench.worker.model.step import TrainingStep
 from bench.worker.model.step_inputs import StepError
 from bench.worker.timing import call_timing, contention
 from bench.worker.timing.stopwatch import wall_clock
@@ -344,8 +345,10 @@ def _memory(ready: Session, work: Work, doubts: Doubts) -> Bytes | None:
         parameter.grad = None
     weights = [one for module in ready.held.modules for one in module_tensors(module)]
     fixed = work.loss.held() if isinstance(work.loss, FixedGradient) else ()
+    own = work.step.optimizer_state if isinstance(work.step, TrainingStep) else []
+    state = [*own, *(one for each in ready.held.optimizers for one in stepper_tensors(each))]
     alive = peak_memory.storage_bytes(
-        [*weights, *ready.held.tensors, *ready.inputs.tensors, *fixed]
+        [*weights, *ready.held.tensors, *ready.inputs.tensors, *fixed, *state]
     )
     try:
         allocated = _allocated_bytes(ready, step)

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -139,6 +140,20 @@ def test_figures_have_units_in_their_names_and_an_interval_around_them() -> None
     weights = 4 * (4 * 8 + 8 + 8 * 2 + 2)
     assert found.memory.weights_bytes == weights
     assert found.memory.peak_bytes >= weights + 4 * (3 * 4 + 3 * 8)
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_the_state_of_an_optimizer_is_memory_of_a_step(existing: bool) -> None:
+    model, x = nn.Linear(64, 64, bias=False), torch.randn(3, 64)
+    asked: dict[str, Any] = {"mode": "training", **QUICK}
+    peaks = []
+    for momentum in (0.0, 0.9):
+        made: Any = partial(torch.optim.SGD, lr=0.1, momentum=momentum, foreach=False)
+        optimizer = made(model.parameters()) if existing else made
+        found = bench.measure(model, x, optimizer=optimizer, **asked)
+        assert found.memory is not None
+        peaks.append(found.memory.peak_bytes)
+    assert peaks[1] >= peaks[0] + 4 * 64 * 64
 
 
 def test_a_result_says_that_it_knows_one_process_only() -> None:
