@@ -225,7 +225,7 @@ def speedup(base_s: Sequence[float], other_s: Sequence[float], of: int) -> Speed
 def _output(ready: Session, work: Work) -> outputs.Given:
     """Return the output of one call, from the same numbers and random state for every callable."""
     ready.restorer.renew()
-    return outputs.of_call(work, ready.device.wait)
+    return outputs.of_call(work, ready.device.wait, ready.random_types)
 
 
 def _warm(ready: Session, work: Work, budget: Budget, doubts: Doubts) -> float:

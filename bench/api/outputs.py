@@ -9,8 +9,7 @@ from torch import Tensor
 
 from bench.api.session import Work
 from bench.worker.checks import differences
-from bench.worker.model import pytree
-from bench.worker.model.build import seed_all
+from bench.worker.model import pytree, random_state
 from bench.worker.model.step import TrainingStep
 
 SEED = 0
@@ -54,11 +53,14 @@ class Output:
         return self.why
 
 
-def of_call(work: Work, wait: Callable[[], None]) -> Given:
-    """Call once, with the same random numbers each time; keep what comes out on the CPU."""
+def of_call(work: Work, wait: Callable[[], None], device_types: Iterable[str]) -> Given:
+    """Call once, with the same random numbers each time; keep what comes out on the CPU.
+
+    device_types: whose random numbers are restored later.
+    """
     step, module = work.step, work.module
     gradients: list[Tensor] = []
-    seed_all(SEED)
+    random_state.seed(SEED, device_types)
     step.prepare(1)
     wait()  # a callable that works in a stream of its own would read numbers that are not there yet
     if isinstance(step, TrainingStep) and module is not None:

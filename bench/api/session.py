@@ -122,6 +122,7 @@ class Session:
     iterators: growth.HeldIterators  # before the first call
     compiling: torch_compile.CompileState | None  # before the first call; None: nothing compiles
     versions: list[int]  # of inputs that take turns, before the first call
+    random_types: frozenset[str]  # of devices whose random numbers are restored
 
     def refuse_used_up(self) -> None:
         """Raise SessionError if the calls so far have used up an iterator that they read."""
@@ -172,12 +173,13 @@ def opened(
     _refuse_weights(held, training=mode == "training")
     device = _device(held, given, settings)
     iterators = _iterators(held)
-    in_use = places.accelerators_in_use() if mode == CALL else {}
+    in_use = places.accelerators_in_use()
+    random_types = {device.type, *(name.partition(":")[0] for name in in_use)}
     settings.require_effect(device.type)
     restorer = _restorer(held, given)
     change, of_input = _changes(settings, device)
     with contextlib.ExitStack() as stack:
-        for type_ in {device.type, *(name.partition(":")[0] for name in in_use)}:
+        for type_ in random_types:
             stack.enter_context(random_state.kept(type_))
         stack.enter_context(state.switches_kept())
         if mode == "training":
@@ -210,6 +212,7 @@ def opened(
             iterators,
             compiled.so_far(settings.compile),
             inplace.versions(given.tensors),
+            frozenset(random_types),
         )
 
 

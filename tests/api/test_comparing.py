@@ -116,6 +116,14 @@ def test_the_same_random_numbers_are_drawn_by_each() -> None:
     assert found.outputs["b"].why == "outputs are equal, bit for bit"
 
 
+def test_accelerators_that_are_not_in_use_are_not_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing would put their random numbers back."""
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    compared({"a": nn.Dropout(), "b": nn.Dropout()}, torch.ones(100), mode="training")
+    assert seeded == []
+
+
 def test_each_starts_with_the_same_buffers() -> None:
     class Counting(nn.Module):
         def __init__(self) -> None:

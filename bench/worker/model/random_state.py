@@ -1,9 +1,9 @@
-"""Keeps the random state of torch, Python and numpy over a block that draws or seeds."""
+"""Keeps the random state of torch, Python and numpy over a block that draws or seeds, and seeds."""
 
 import contextlib
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -31,3 +31,19 @@ def kept(device_type: str) -> Iterator[None]:
             device.set_rng_state(of_device)
         if numpy:
             numpy.random.set_state(of_numpy)
+
+
+def seed(number: int, device_types: Iterable[str]) -> None:
+    """Seed torch, Python and numpy, and the accelerators of these types alone.
+
+    `torch.manual_seed` seeds every accelerator, also one that is used later for the first time.
+    """
+    torch.default_generator.manual_seed(number)
+    for type_ in device_types:
+        if type_ != "cpu":
+            device: Any = torch.get_device_module(type_)
+            every = getattr(device, "manual_seed_all", None)
+            (every or device.manual_seed)(number)
+    random.seed(number)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(number)
