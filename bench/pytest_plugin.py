@@ -278,7 +278,11 @@ def _settings(case: "Case") -> Iterator[None]:
         from bench.worker.checks import state
         from bench.worker.device import settings
 
+    import torch
+
     with state.switches_kept():
+        if torch.get_default_device().type != "cpu":
+            torch.set_default_device(None)  # a case is built on the CPU, and moved
         settings.apply(case.as_dict())
         yield
 

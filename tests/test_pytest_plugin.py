@@ -343,6 +343,32 @@ def test_a_callable_is_waited_for_where_its_tensors_lie(runner: pytest.Pytester)
     )
 
 
+DEFAULT_DEVICE = """
+import pytest
+import torch
+
+@pytest.fixture(autouse=True)
+def on_another_device():
+    torch.set_default_device("meta")
+    yield
+    assert torch.get_default_device().type == "meta"
+    torch.set_default_device(None)
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_case(bench_case, mode):
+    output = bench_case("torch.nn:Linear(400, 400)", input="400", batch=2, mode=mode)
+    assert output.device.type == "cpu"
+"""
+
+
+@pytest.mark.slow
+def test_a_case_is_built_as_bench_run_builds_it_whatever_the_default_device_is(
+    runner: pytest.Pytester,
+) -> None:
+    runner.makepyfile(DEFAULT_DEVICE)
+    runner.runpytest_subprocess(*OURS).assert_outcomes(passed=2)
+
+
 GROWING = """
 def test_grows(bench_case):
     bench_case("tests.subjects.hostile:Streaming", input="4", batch=2, check=False)

@@ -456,6 +456,15 @@ def test_it_trains_inside_no_grad_as_well() -> None:
     assert "backward" in found.phases
 
 
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_the_default_device_of_the_process_is_not_that_of_the_suite(mode: str) -> None:
+    model, x = nn.Linear(256, 256), torch.randn(3, 256)
+    with torch.device("meta"):
+        found = bench.measure(model, x, mode=mode, **QUICK)
+        assert torch.get_default_device().type == "meta"
+    assert found.device == "cpu"
+
+
 def test_a_model_on_another_device_than_its_input_is_named_with_both_places() -> None:
     with pytest.raises(SessionError, match=r"0.weight of Sequential is on cpu.*inputs is on meta"):
         bench.measure(small(), torch.randn(3, 4, device="meta"))

@@ -45,7 +45,7 @@ def in_own_pages(
     if device.type != "cpu" or bytes_ < LARGE_BYTES or 0 in size:
         return torch.empty_strided(size, stride, dtype=dtype, device=device)
     pages = torch.frombuffer(mmap.mmap(-1, bytes_), dtype=torch.uint8)
-    return torch.empty(0, dtype=dtype).set_(pages.untyped_storage(), 0, size, stride)
+    return torch.empty(0, dtype=dtype, device=device).set_(pages.untyped_storage(), 0, size, stride)
 
 
 def is_strided(tensor: Tensor) -> bool:
