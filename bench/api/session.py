@@ -190,7 +190,7 @@ def opened(
         settings.apply()
         given = given.mapped(of_input) if of_input else given
         _flatten(held)
-        for module in held.modules if mode != CALL else ():
+        for module in held_by(functions.values()).modules if mode != CALL else ():
             if not (mode == "training" and module.training):  # a layer in another mode stays so
                 module.train(mode == "training")
         if mode == "training":

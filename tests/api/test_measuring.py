@@ -501,6 +501,19 @@ def test_a_setting_that_cannot_be_is_refused_in_words(settings: Any, words: str)
         bench.measure(small(), torch.randn(3, 4), **settings)
 
 
+def test_the_modules_of_a_loss_keep_their_modes() -> None:
+    """A teacher that is not trained runs in inference beside the model that is."""
+    teacher, modes = small().eval(), set[tuple[bool, bool]]()
+    model = small().eval()
+
+    def loss(output: Tensor) -> Tensor:
+        modes.add((model.training, teacher.training))
+        return (output - teacher(torch.ones(3, 4))).square().mean()
+
+    bench.measure(model, torch.randn(3, 4), mode="training", loss=loss, **QUICK)
+    assert modes == {(True, False)}
+
+
 def test_a_loss_without_training_is_refused() -> None:
     with pytest.raises(SessionError, match='mode="training"'):
         bench.measure(small(), torch.randn(3, 4), loss=torch.sum)
