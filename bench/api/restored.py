@@ -48,8 +48,9 @@ class KeptTensors:
 
     def renew(self, change: Change = twins.apart) -> None:
         """Give each tensor a new copy of the numbers that it had at the beginning."""
-        for one, own in self._own:
-            one.data = change(own)
+        with torch.inference_mode(False):  # else the copies would be tensors without autograd
+            for one, own in self._own:
+                one.data = change(own)
 
     def end(self) -> None:
         """Give back all that there was."""

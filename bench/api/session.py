@@ -184,6 +184,8 @@ def opened(
         stack.enter_context(state.switches_kept())
         if mode == "training":
             stack.enter_context(restored.gradients_enabled())
+        elif settings.grad_mode in ("no_grad", "enabled"):
+            stack.enter_context(torch.inference_mode(False))  # no other mode holds inside it
         if settings.amp == "off" and torch.is_autocast_enabled(device.type):
             stack.enter_context(torch.autocast(device.type, enabled=False))
         stack.enter_context(restorer.restored(change))
@@ -193,10 +195,10 @@ def opened(
         for module in held_by(functions.values()).modules if mode != CALL else ():
             if not (mode == "training" and module.training):  # a layer in another mode stays so
                 module.train(mode == "training")
-        if mode == "training":
+        if mode == "training" or settings.grad_mode == "enabled":
             given = given.mapped(_outside_inference_mode)
-            if not any(one.requires_grad for one in held.parameters):
-                given = given.mapped(_needs_gradient)
+        if mode == "training" and not any(one.requires_grad for one in held.parameters):
+            given = given.mapped(_needs_gradient)
         maker = _Maker(device, settings, mode, given, held, of_output, optimizer)
         works = tuple(maker.work(name, one) for name, one in functions.items())
         yield Session(

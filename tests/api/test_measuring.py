@@ -465,6 +465,32 @@ def test_the_default_device_of_the_process_is_not_that_of_the_suite(mode: str) -
     assert found.device == "cpu"
 
 
+@pytest.mark.parametrize("grad_mode", ["no_grad", "enabled"])
+def test_a_grad_mode_that_is_asked_for_holds_inside_inference_mode(grad_mode: str) -> None:
+    model, modes = small(), set[tuple[bool, bool]]()
+
+    def call(x: Tensor) -> Tensor:
+        modes.add((torch.is_inference_mode_enabled(), torch.is_grad_enabled()))
+        out: Tensor = model(x)
+        return out
+
+    with torch.inference_mode():
+        bench.measure(call, torch.randn(3, 4), grad_mode=grad_mode, **QUICK)
+        assert torch.is_inference_mode_enabled()
+    assert modes == {(False, grad_mode == "enabled")}
+
+
+@pytest.mark.parametrize("wrap", [False, True])
+def test_a_measurement_inside_inference_mode_leaves_weights_that_can_be_trained(wrap: bool) -> None:
+    model = small()
+    with torch.inference_mode():
+        x = torch.randn(3, 4)
+        called: Any = (lambda one: model(one)) if wrap else model
+        unchanged(lambda: bench.measure(called, x, **QUICK), model)
+    model(torch.randn(3, 4)).sum().backward()
+    assert model[0].weight.grad is not None
+
+
 def test_a_model_on_another_device_than_its_input_is_named_with_both_places() -> None:
     with pytest.raises(SessionError, match=r"0.weight of Sequential is on cpu.*inputs is on meta"):
         bench.measure(small(), torch.randn(3, 4, device="meta"))
