@@ -1,6 +1,11 @@
 """Whether compiled code ran where `compile` was given, and none where it was `off`."""
 
+from collections.abc import Iterable
+
+from torch import nn
+
 from bench.api import quiet
+from bench.worker.device import torch_private
 from bench.worker.model import torch_compile
 from bench.worker.model.step import Step
 from bench.worker.model.torch_compile import MOST_EAGER, CompileState
@@ -13,6 +18,26 @@ ALL_EAGER = 0.9
 def so_far(mode: str | None) -> CompileState | None:
     """Return what dynamo has done in this process; None if nothing is to be compiled."""
     return None if mode in (None, torch_compile.OFF) else torch_compile.read()
+
+
+def despite_off(name: str, function: object, modules: Iterable[nn.Module]) -> str | None:
+    """Say what is compiled already, or return None.
+
+    modules: that the function uses.
+    """
+    parts = {
+        part or type(module).__name__: inner
+        for module in modules
+        for part, inner in module.named_modules()
+    }
+    for shown, one in {name: function, **parts}.items():
+        if torch_private.is_compiled(one):
+            what = name if shown == name else f"{shown} of {name}"
+            return (
+                f"compile=off was asked for, but {what} is compiled already: give it uncompiled, "
+                "or leave compile out"
+            )
+    return None
 
 
 def problem(before: CompileState | None, step: Step, eager: Step) -> str | None:

@@ -169,6 +169,8 @@ def opened(
     mode = _mode(functions, settings)
     if mode != "training" and (of_output is not None or optimizer is not None):
         raise SessionError('loss and optimizer belong to a training: give mode="training"')
+    if settings.compile == torch_compile.OFF:
+        _refuse_compiled(functions)
     held = held_by([*functions.values(), of_output, optimizer], given.turns)
     _refuse_weights(held, training=mode == "training")
     device = _device(held, given, settings)
@@ -246,6 +248,12 @@ def refuse_unstarted(name: str, output: Any) -> None:
                 f"a call of {name} gives {kind}, which has run nothing yet: measure a function "
                 "that runs it to its end"
             )
+
+
+def _refuse_compiled(functions: Mapping[str, Callable[..., Any]]) -> None:
+    for name, one in functions.items():
+        if said := compiled.despite_off(name, one, held_by([one]).modules):
+            raise SessionError(said)
 
 
 def _refuse_weights(held: Held, *, training: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import bench
 from bench.api import compiled
@@ -86,3 +86,40 @@ def test_code_that_was_compiled_too_often_is_refused_and_the_same_again_is_not()
         with pytest.raises(SessionError, match="100% of the operators ran as eager code"):
             bench.measure(often, torch.randn(9, 9), compile=True, **QUICK)
     torch.compiler.reset()
+
+
+def _twice(x: Tensor) -> Tensor:
+    return x * 2
+
+
+def _with_a_compiled_part() -> nn.Module:
+    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    model[0].compile(backend="eager")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: torch.compile(nn.ReLU(), backend="eager"), "OptimizedModule"),
+        (lambda: torch.compile(_twice, backend="eager"), "_twice"),
+        (_with_a_compiled_part, "0 of Sequential"),
+    ],
+    ids=["module", "function", "part"],
+)
+def test_what_is_compiled_already_is_not_measured_as_uncompiled(make: Any, what: str) -> None:
+    said = f"^compile=off was asked for, but {what} is compiled already"
+    with pytest.raises(SessionError, match=said):
+        bench.measure(make(), torch.randn(3, 4), compile="off", **QUICK)
+
+
+def test_a_function_that_uses_a_compiled_model_is_named_with_it() -> None:
+    model = torch.compile(nn.ReLU(), backend="eager")
+    said = r"but OptimizedModule of b is compiled already"
+    with pytest.raises(SessionError, match=said):
+        bench.compare({"a": _twice, "b": lambda x: model(x)}, torch.ones(3), compile="off")
+
+
+def test_code_that_is_kept_from_the_compiler_is_uncompiled() -> None:
+    found = bench.measure(never, torch.randn(3, 4), compile=False, **QUICK)
+    assert found.settings["compile"] == "off"
