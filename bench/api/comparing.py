@@ -24,9 +24,10 @@ from bench.api.shown import table
 from bench.api.values import Seconds, Speedup
 from bench.core.protocol import Budget
 from bench.stats import intervals, ratios
+from bench.worker.checks import finite
 from bench.worker.device.device import open_device
 from bench.worker.jobs.interleaved import InterleavedSampler
-from bench.worker.model import torch_compile
+from bench.worker.model import growth, torch_compile
 from bench.worker.timing import call_timing, contention
 from bench.worker.timing.stopwatch import wall_clock
 
@@ -180,14 +181,18 @@ def _compared(ready: Session, budget: Budget, batch: int | None) -> Compared:
         session.refuse_unstarted(work.name, work.step.output)
     ready.refuse_used_up()
     steady = [_warm(ready, one, budget, doubts) for one in ready.works]
-    frames = torch_compile.frames()
+    frames, sizes = torch_compile.frames(), ready.sizes()
+    infinite = [finite.infinite_masks(one.step.output) for one in ready.works]
     race = Race([(one.name, one.step) for one in ready.works], ready, budget)
     taken = race.run(steady)
     ready.refuse_used_up()
     doubts.of_machine(race.meter)
-    doubts.of_calls(ready.doubt, [], torch_compile.frames() - frames)
-    for work in ready.works:
+    grown = growth.grown(sizes, ready.sizes())
+    doubts.of_calls(ready.doubt, grown, torch_compile.frames() - frames)
+    for work, masks in zip(ready.works, infinite, strict=True):
         doubts.of_calls(work.step.doubt, [], 0)
+        said = finite.problems(work.step.output, masks)
+        doubts.sentences += [f"{work.name}: {one}" for one in said]
         require_settings(ready, work)
     base, *others = (one.name for one in ready.works)
     pairs = zip(others, found[1:], strict=True)

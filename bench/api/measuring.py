@@ -214,14 +214,15 @@ def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> 
         ready = ready.on(open_device(hidden))
     step.settle()
     step.prepare(1)
-    frames, sizes = torch_compile.frames(), _sizes(ready)
+    frames, sizes = torch_compile.frames(), ready.sizes()
     infinite = finite.infinite_masks(step.output)
     meter = contention.Meter()
     timed = call_timing.measure(step, ready.device, budget, meter=meter)
     ready.refuse_used_up()
     doubts = Doubts()
     doubts.of_timing(timed, meter)
-    doubts.of_calls(step.doubt, growth.grown(sizes, _sizes(ready)), torch_compile.frames() - frames)
+    grown = growth.grown(sizes, ready.sizes())
+    doubts.of_calls(step.doubt, grown, torch_compile.frames() - frames)
     doubts.of_calls(ready.doubt, [], 0)
     items = items_of_call(ready.inputs.batches, doubts) if batch is None else batch
     doubts.sentences += finite.problems(step.output, infinite)
@@ -260,14 +261,6 @@ def items_of_call(batches: Sequence[int], doubts: "Doubts") -> float | None:
             "items for each call, their mean"
         )
     return items
-
-
-def _sizes(ready: Session) -> dict[str, int]:
-    """Return how much the modules hold beside their parameters."""
-    found: dict[str, int] = {}
-    for place, module in enumerate(ready.held.modules):
-        found |= {f"{place} {name}": size for name, size in growth.sizes(module).items()}
-    return found
 
 
 @dataclass(slots=True)

@@ -129,6 +129,13 @@ class Session:
         if said := self.iterators.used_up():
             raise SessionError(said)
 
+    def sizes(self) -> dict[str, int]:
+        """Return how much the modules hold beside their parameters."""
+        found: dict[str, int] = {}
+        for place, module in enumerate(self.held.modules):
+            found |= {f"{place} {name}": size for name, size in growth.sizes(module).items()}
+        return found
+
     @property
     def doubt(self) -> str | None:
         """Return why no two calls are the same, where the inputs show it."""

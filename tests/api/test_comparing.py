@@ -140,6 +140,14 @@ def test_each_starts_with_the_same_buffers() -> None:
     assert found.outputs["b"].why == "outputs are equal, bit for bit"
 
 
+def test_calls_that_leave_more_behind_and_outputs_without_numbers_are_said() -> None:
+    model = restless()
+    found = compared({"a": model, "b": lambda x: x / 0 - x / 0}, torch.ones(6, 4))
+    assert "growing" in found.flags
+    assert any("each call leaves more behind in seen" in one for one in found.doubts)
+    assert any(one.startswith("b: ") and "NaN" in one for one in found.doubts)
+
+
 def test_a_single_callable_is_refused() -> None:
     with pytest.raises(SessionError, match="two or more callables by name"):
         bench.compare({"alone": torch.sin}, torch.ones(2))
