@@ -148,7 +148,23 @@ def _next(one: Any) -> Iterable[Any]:
     if _is_library(type(one)):
         return ()
     call = getattr(type(one), "__call__", None)  # noqa: B004 - its code is searched
-    return (*getattr(one, "__dict__", {}).values(), call)
+    return (*getattr(one, "__dict__", {}).values(), *_in_slots(one), call)
+
+
+def _in_slots(one: Any) -> Iterator[Any]:
+    """Yield what stands in the `__slots__` of an object's class."""
+    members = [
+        member
+        for kind in type(one).__mro__
+        if "__slots__" in vars(kind)
+        for member in vars(kind).values()
+        if isinstance(member, types.MemberDescriptorType)
+    ]
+    for member in members:
+        try:
+            yield member.__get__(one)
+        except AttributeError:  # not set
+            continue
 
 
 def _flat(attributes: Mapping[str, Any]) -> Iterator[Any]:

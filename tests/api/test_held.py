@@ -1,6 +1,7 @@
 """A callable is searched for the models, optimizers and tensors that it uses."""
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -37,6 +38,22 @@ def test_closures_defaults_partials_and_objects_are_searched() -> None:
 
     found = held_by([inside, functools.partial(torch.add, three), Trainer().step])
     assert {id(module) for module in found.modules} == {id(m) for m in (one, two, three, four)}
+
+
+@dataclass(slots=True)
+class Slotted:
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def step(self) -> None:
+        pass
+
+
+def test_an_object_with_slots_is_searched() -> None:
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    found = held_by([Slotted(model, optimizer).step])
+    assert (found.modules, found.optimizers) == ((model,), (optimizer,))
 
 
 def test_a_part_of_a_model_is_not_named_beside_it_and_an_optimizer_is_found() -> None:
