@@ -143,7 +143,7 @@ def compare(
     samples_s: seconds of samples of each callable.
 
     All else is as in `measure`, and holds for each callable.  Each is given the same inputs, and
-    the outputs of one call are compared, with the same random numbers and buffers.
+    the outputs of one call are compared, with the same random numbers, buffers and attributes.
 
     Raises SessionError, SettingError, InputError, and what the callables raise.
     """

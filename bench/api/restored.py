@@ -182,6 +182,7 @@ class Restorer:
         changed = [one for one in (*own, *held.tensors) if id(one) not in ids]
         self._tensors = KeptTensors(changed, given)
         self._change: Change = twins.apart
+        self._ready: list[KeptModule] = []
 
     @contextlib.contextmanager
     def restored(self, change: Change = twins.apart) -> Iterator[None]:
@@ -202,8 +203,14 @@ class Restorer:
                 stepper.begin()
             yield
 
+    def ready(self, modules: Iterable[nn.Module]) -> None:
+        """Remember these modules as they are now, in their modes: `renew` makes them so again."""
+        self._ready = [KeptModule(one) for one in modules]
+
     def renew(self) -> None:
-        """The numbers of all tensors as they were at the beginning."""
+        """The numbers of all tensors as at the beginning, and the attributes as in `ready`."""
+        for one in self._ready:
+            one.restore()
         self._tensors.renew(self._change)
 
 

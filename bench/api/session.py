@@ -210,6 +210,7 @@ def opened(
             given = given.mapped(_needs_gradient)
         maker = _Maker(device, settings, mode, given, held, of_output, optimizer)
         works = tuple(maker.work(name, one) for name, one in functions.items())
+        restorer.ready(held.modules)
         yield Session(
             device,
             mode,

@@ -116,6 +116,26 @@ def test_the_same_random_numbers_are_drawn_by_each() -> None:
     assert found.outputs["b"].why == "outputs are equal, bit for bit"
 
 
+def test_each_starts_with_the_same_attributes() -> None:
+    """A cache that the first call makes is there in no other first call."""
+
+    class Caching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.past: list[Tensor] = []
+            self.calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.past.append(x)
+            self.calls += 1
+            return torch.stack(self.past).sum(0) * self.calls
+
+    model = Caching()
+    found = compared({"a": lambda x: model(x), "b": lambda x: model(x)}, torch.ones(3))
+    assert found.outputs["b"].why == "outputs are equal, bit for bit"
+    assert (model.past, model.calls) == ([], 0)
+
+
 def test_accelerators_that_are_not_in_use_are_not_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing would put their random numbers back."""
     seeded: list[int] = []
