@@ -143,12 +143,13 @@ def _numbers(what: str, base: Tensors, other: Tensors, factor: float) -> Output:
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
-    """NaN is equal to NaN here."""
-    if one.is_floating_point() or one.is_complex():
-        return torch.equal(torch.nan_to_num(one), torch.nan_to_num(other)) and torch.equal(
-            torch.isnan(one), torch.isnan(other)
-        )
-    return torch.equal(one, other)
+    """NaN is equal to NaN here; an infinity is not equal to the largest number."""
+    if not (one.is_floating_point() or one.is_complex()):
+        return torch.equal(one, other)
+    unknown = torch.isnan(one)
+    return torch.equal(unknown, torch.isnan(other)) and torch.equal(
+        one.masked_fill(unknown, 0), other.masked_fill(unknown, 0)
+    )
 
 
 def _wide(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

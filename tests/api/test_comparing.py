@@ -95,6 +95,20 @@ def test_another_shape_another_form_and_other_nans_are_differences() -> None:
     assert not any(one.same for one in found.outputs.values())
 
 
+def test_a_mask_of_infinities_is_not_one_of_the_lowest_number() -> None:
+    lowest = torch.finfo(torch.float32).min
+    found = compared(
+        {
+            "infinite": lambda x: x.masked_fill(x > 1, -torch.inf),
+            "lowest": lambda x: x.masked_fill(x > 1, lowest),
+            "same": lambda x: x.masked_fill(x > 1, -torch.inf),
+        },
+        torch.tensor([0.0, 2.0, torch.nan]),
+    )
+    assert "infinite at different places" in found.outputs["lowest"].why
+    assert found.outputs["same"].why == "outputs are equal, bit for bit"
+
+
 def test_a_backward_that_is_wrong_is_found_in_training() -> None:
     class Detached(nn.Module):
         def __init__(self, inner: nn.Sequential) -> None:
