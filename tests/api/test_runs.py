@@ -90,6 +90,16 @@ def test_a_function_is_named_by_its_module() -> None:
     assert name_of_subject("a.b:c") == "a.b:c"
 
 
+class Made:
+    @classmethod
+    def small(cls) -> "Made":
+        return cls()
+
+
+def test_a_class_method_is_named_by_its_class() -> None:
+    assert name_of_subject(Made.small) == "tests.api.test_runs:Made.small"
+
+
 def test_what_other_processes_cannot_find_is_refused_in_words() -> None:
     thing: Any = object()
     with pytest.raises(RunError, match=r"use bench\.measure"):
