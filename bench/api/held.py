@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 from torch.optim.lr_scheduler import LRScheduler
 
+from bench.worker.model import random_state
 from bench.worker.model.pytree import tensors
 
 MOST_OBJECTS = 5_000  # that are looked at for one callable
@@ -26,6 +27,7 @@ class Held:
     modules: without those inside another one.  tensors: beside the modules' own.
     iterators: beside the modules' own; they cannot be restored.
     beside:  schedulers of the optimizers' rates, and scalers of gradients.
+    generators: of random numbers, beside the process' own; those of modules as well.
     """
 
     modules: tuple[nn.Module, ...]
@@ -33,6 +35,7 @@ class Held:
     tensors: tuple[Tensor, ...]
     iterators: tuple[Iterator[Any], ...] = ()
     beside: tuple[LRScheduler | GradScaler, ...] = ()
+    generators: tuple[random_state.Drawn, ...] = ()
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -52,6 +55,7 @@ def held_by(functions: Iterable[Any], *trees: Any) -> Held:
     found: dict[int, Tensor] = {}
     iterators: dict[int, Iterator[Any]] = {}
     beside: dict[int, LRScheduler | GradScaler] = {}
+    generators: dict[int, random_state.Drawn] = {}
     for one in _walk([*functions, *trees]):
         match one:
             case nn.Module():
@@ -62,11 +66,16 @@ def held_by(functions: Iterable[Any], *trees: Any) -> Held:
                 found[id(one)] = one
             case LRScheduler() | GradScaler():
                 beside[id(one)] = one
+            case _ if random_state.draws(one):
+                generators[id(one)] = one
             case Iterator():
                 iterators[id(one)] = one
     for optimizer in optimizers.values():
         for group in optimizer.param_groups:
             found |= {id(one): one for one in group["params"]}
+    for module in modules.values():
+        own_values = (value for inner in module.modules() for value in vars(inner).values())
+        generators |= {id(one): one for one in own_values if random_state.draws(one)}
     inner = {
         id(one) for module in modules.values() for one in module.modules() if one is not module
     }
@@ -78,6 +87,7 @@ def held_by(functions: Iterable[Any], *trees: Any) -> Held:
         tuple(one for one in found.values() if id(one) not in own),
         tuple(iterators.values()),
         tuple(beside.values()),
+        tuple(generators.values()),
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.api.held import Held, module_tensors, stepper_tensors
 from bench.worker.device import torch_private
-from bench.worker.model import twins
+from bench.worker.model import random_state, twins
 
 Change = Callable[[Tensor], Tensor]
 CONTAINERS = (dict, OrderedDict, defaultdict, Counter, list, set, deque)  # of these very classes
@@ -181,6 +181,7 @@ class Restorer:
         own = [one for module in held.modules for one in module_tensors(module)]
         changed = [one for one in (*own, *held.tensors) if id(one) not in ids]
         self._tensors = KeptTensors(changed, given)
+        self._generators = [random_state.restorer(one) for one in held.generators]
         self._change: Change = twins.apart
         self._ready: list[KeptModule] = []
 
@@ -194,6 +195,8 @@ class Restorer:
         self._change = change
         with torch_private.keep_versions(versioned), contextlib.ExitStack() as stack:
             stack.callback(self._tensors.end)
+            for again in self._generators:
+                stack.callback(again)
             for stepper in self._steppers:
                 stack.callback(stepper.restore)
             for module in self._modules:
@@ -209,6 +212,8 @@ class Restorer:
 
     def renew(self) -> None:
         """The numbers of all tensors as at the beginning, and the attributes as in `ready`."""
+        for again in self._generators:
+            again()
         for one in self._ready:
             one.restore()
         self._tensors.renew(self._change)

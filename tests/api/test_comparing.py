@@ -1,7 +1,9 @@
 """`bench.compare`: callables that take turns, and whether they compute the same."""
 
+import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -156,6 +158,41 @@ def test_accelerators_that_are_not_in_use_are_not_seeded(monkeypatch: pytest.Mon
     monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
     compared({"a": nn.Dropout(), "b": nn.Dropout()}, torch.ones(100), mode="training")
     assert seeded == []
+
+
+class Noisy(nn.Module):
+    """Draws from generators of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = torch.Generator().manual_seed(3)
+        self.draw = random.Random(3)
+        self.numbers = np.random.default_rng(3)
+        self.older = np.random.RandomState(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        drawn = self.draw.random() + self.numbers.random() + self.older.rand()
+        return x * torch.rand(3, generator=self.own) * drawn
+
+    def states(self) -> list[str]:
+        own = self.own.get_state().tolist()
+        numbers, older = self.numbers.bit_generator.state, self.older.get_state()
+        return [repr(one) for one in (own, self.draw.getstate(), numbers, older)]
+
+
+def test_generators_of_their_own_are_restored_for_each_and_at_the_end() -> None:
+    model = Noisy()
+    closed = torch.Generator().manual_seed(5)
+    expected, after = model.states(), closed.get_state()
+
+    def noisy(x: Tensor) -> Tensor:
+        out: Tensor = model(x) * torch.rand(3, generator=closed)
+        return out
+
+    found = compared({"a": noisy, "b": lambda x: noisy(x)}, torch.ones(3))
+    assert found.outputs["b"].why == "outputs are equal, bit for bit"
+    assert model.states() == expected
+    assert torch.equal(closed.get_state(), after)
 
 
 def test_each_starts_with_the_same_buffers() -> None:
