@@ -1,11 +1,14 @@
 """What `bench fleet` sends to other machines."""
 
+import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from bench.commands import fleet, unit
 from bench.commands import run as measure
+from bench.fleet import directories, journal, on_ray
 from bench.fleet.driver import FleetError
 
 
@@ -20,6 +23,27 @@ def test_paths_hold_on_every_machine_or_are_refused(tmp_path: Path) -> None:
         fleet._inside(asked, tmp_path / "b")
     nothing = fleet._inside(measure.Asked(options={"seed": 1}), tmp_path)
     assert (nothing.config, nothing.options) == (None, {"seed": 1, "weights": None})
+
+
+def test_a_fleet_that_another_driver_measures_is_not_resumed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its journal and its run directories are left alone."""
+    state = {"git_commit": "abc", "git_dirty": False, "git_changes": None}
+    path = tmp_path / "fleet"
+    directories.create(path, {"asked": {}, "versions": {}, "git": state, "units": 3})
+    (path / journal.NAME).write_text("half a li", encoding="utf-8")
+    monkeypatch.setattr(on_ray, "ray_module", lambda: None)
+    monkeypatch.setattr(on_ray, "connected", lambda *_: nullcontext())
+    monkeypatch.setattr(fleet.environment, "git_state", lambda _: state)
+    monkeypatch.setattr(fleet.probe, "look", lambda *_: None)
+    monkeypatch.setattr(fleet.provenance, "fixed", lambda _: {})
+    monkeypatch.setattr(fleet, "versions_of", lambda _: {})
+    held = directories.lock(path)
+    with pytest.raises(FleetError, match="another `bench fleet` is writing here"):
+        fleet.run(fleet.Asked(run=measure.Asked(), resume=path))
+    os.close(held)
+    assert (path / journal.NAME).read_text(encoding="utf-8") == "half a li"
 
 
 def test_a_unit_has_the_flags_but_not_where_they_are_written() -> None:
