@@ -46,6 +46,23 @@ def test_a_fleet_that_another_driver_measures_is_not_resumed(
     assert (path / journal.NAME).read_text(encoding="utf-8") == "half a li"
 
 
+def test_a_unit_that_was_interrupted_is_not_taken_for_a_whole_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupted(asked: measure.Asked, _console: object) -> measure.Ran:
+        assert asked.out is not None
+        asked.out.mkdir()
+        (asked.out / "run.json").write_text("{}", encoding="utf-8")
+        (asked.out / "journal.jsonl").write_text("", encoding="utf-8")
+        return measure.Ran(asked.out, measure.INTERRUPTED)
+
+    monkeypatch.setattr(measure, "measured", interrupted)
+    monkeypatch.setattr(unit.priority, "undo_nice", lambda: None)
+    known = {"static_metrics": (), "wrong": (), "calls": {}}
+    asked = {"run": unit.asked_fields(measure.Asked()), "shard": "1/3", "known": known}
+    assert unit.shard(asked) == {"error": "was interrupted before its end"}
+
+
 def test_a_unit_has_the_flags_but_not_where_they_are_written() -> None:
     asked = measure.Asked(subjects=("net:make",), axes={"batch": ("1", "8")}, quick=True)
     fields = unit.asked_fields(asked)
