@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
-from bench.core.records import Entry, StaticMetrics
+from bench.core.records import Entry, Measurement, StaticMetrics
 from bench.core.shard import Shard
 from bench.host import environment
 from bench.results import journal, run_json
@@ -45,6 +45,10 @@ class Part:
     @property
     def outcomes(self) -> int:
         return sum(not isinstance(one, StaticMetrics) for one in self.entries)
+
+    @property
+    def measured(self) -> int:
+        return sum(isinstance(one, Measurement) for one in self.entries)
 
     @property
     def node(self) -> str:
