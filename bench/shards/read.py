@@ -71,7 +71,8 @@ def _directories(given: Iterable[Path]) -> Iterator[Path]:
         if (path / RUN).exists() or not path.is_dir():
             yield path
         else:
-            yield from sorted(one.parent for one in path.glob(f"*/{RUN}"))
+            found = sorted(one.parent for one in path.glob(f"*/{RUN}"))
+            yield from (one for one in found if not one.name.startswith("."))  # of a killed start
 
 
 def part_of(path: Path) -> Part:
