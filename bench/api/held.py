@@ -16,6 +16,8 @@ from bench.worker.model import random_state
 from bench.worker.model.pytree import tensors
 
 MOST_OBJECTS = 5_000  # that are looked at for one callable
+MANY = 100  # items of a container
+PLAIN = (type(None), str, bytes, int, float, complex)
 # Code of these packages holds no state of the user's.
 LIBRARIES = frozenset({"bench", "numpy", "pandas", "torch", "torchvision"})
 
@@ -127,18 +129,24 @@ def stepper_tensors(one: object) -> list[Tensor]:
 
 
 def _walk(starts: list[Any]) -> Iterator[Any]:
-    seen, left = set[int](), deque(starts)
-    while left and len(seen) < MOST_OBJECTS:
-        one = left.popleft()
-        if id(one) not in seen:
-            seen.add(id(one))
-            yield one
-            left.extend(_next(one))
+    """Yield all objects that can be reached, the near ones first.
+
+    What stands in a long list (the files of a data set) comes after all else.
+    """
+    seen, left, long = set[int](), deque(starts), deque[Any]()
+    while (left or long) and len(seen) < MOST_OBJECTS:
+        one = (left or long).popleft()
+        if id(one) in seen or isinstance(one, PLAIN):
+            continue
+        seen.add(id(one))
+        yield one
+        inside = list(_next(one))
+        (long if len(inside) > MANY else left).extend(inside)
 
 
 def _next(one: Any) -> Iterable[Any]:
     match one:
-        case None | str() | bytes() | int() | float() | complex() | type() | types.ModuleType():
+        case type() | types.ModuleType():
             return ()
         case Tensor() | nn.Module():
             return ()
@@ -202,8 +210,15 @@ def _named_in(function: types.FunctionType) -> list[Any]:
             continue
     if not _is_library(function):
         names = _names(function.__code__)
-        found += [function.__globals__[name] for name in names if name in function.__globals__]
+        named = [function.__globals__[name] for name in names if name in function.__globals__]
+        # `parts.model(x)`, where `parts` is a module of the user's or a class
+        places = [vars(one) for one in named if isinstance(one, type) or _is_users_module(one)]
+        found += [*named, *(place[name] for place in places for name in names if name in place)]
     return found
+
+
+def _is_users_module(one: Any) -> bool:
+    return isinstance(one, types.ModuleType) and one.__name__.partition(".")[0] not in LIBRARIES
 
 
 def _names(code: types.CodeType) -> set[str]:

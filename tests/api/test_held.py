@@ -1,7 +1,9 @@
 """A callable is searched for the models, optimizers and tensors that it uses."""
 
 import functools
+import types
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -47,6 +49,37 @@ class Slotted:
 
     def step(self) -> None:
         pass
+
+
+def test_a_model_that_a_module_or_a_class_holds_is_found() -> None:
+    class Shared:
+        model = small()
+
+    place = types.ModuleType("parts_of_a_user")
+    place.model = small()  # type: ignore[attr-defined]
+    names = {"place": place, "Shared": Shared}
+    function = eval("lambda x: place.model(Shared.model(x))", names)
+    found = held_by([function])
+    wanted = (place.model, Shared.model)  # type: ignore[attr-defined]
+    assert {id(one) for one in found.modules} == set(map(id, wanted))
+
+
+def test_long_lists_do_not_hide_what_lies_beside_them() -> None:
+    class Engine:
+        def __init__(self) -> None:
+            self.model = small()
+
+    class Trainer:
+        def __init__(self) -> None:
+            self.files = [Path(str(number)) for number in range(20_000)]
+            self.sizes = list(range(20_000))
+            self.engine = Engine()
+
+        def step(self) -> None:
+            pass
+
+    trainer = Trainer()
+    assert held_by([trainer.step]).modules == (trainer.engine.model,)
 
 
 def test_an_object_with_slots_is_searched() -> None:
