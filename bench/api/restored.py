@@ -7,7 +7,7 @@ Then the tensor gets its own memory back, which nothing has written to.
 
 import contextlib
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -37,6 +37,7 @@ class KeptTensors:
         self._flags = [(one, one.requires_grad) for one in leaves]
         self._gradients = [(one, one.grad) for one in leaves]
         self._own = [(one, one.data) for one in swapped]
+        self._sharing = _sharing(self._own)
         restored = _distinct([*swapped, *read])
         self.versioned = tuple(one for one in restored if not one.is_inference())
 
@@ -48,9 +49,17 @@ class KeptTensors:
 
     def renew(self, change: Change = twins.apart) -> None:
         """Give each tensor a new copy of the numbers that it had at the beginning."""
+        # Another layout or device would part them in a real program as well.
+        sharing = self._sharing if change is twins.apart else []
+        shared = {id(one) for group in sharing for one, _ in group}
         with torch.inference_mode(False):  # else the copies would be tensors without autograd
             for one, own in self._own:
-                one.data = change(own)
+                if id(one) not in shared:
+                    one.data = change(own)
+            for group in sharing:
+                copies = twins.apart_together([own for _, own in group])
+                for (one, _), copy in zip(group, copies, strict=True):
+                    one.data = copy
 
     def end(self) -> None:
         """Give back all that there was."""
@@ -61,6 +70,25 @@ class KeptTensors:
                 one.requires_grad_(needs)
         for one, gradient in self._gradients:
             one.grad = gradient
+
+
+def _sharing(own: Sequence[tuple[Tensor, Tensor]]) -> list[list[tuple[Tensor, Tensor]]]:
+    """Return those that lie in one storage: weights tied by `.data`, a cache and its parts.
+
+    A few slices of a large storage, such as a data set, are left out.
+    """
+    groups: dict[tuple[torch.device, int], list[tuple[Tensor, Tensor]]] = {}
+    for one, numbers in own:
+        place = numbers.device, numbers.untyped_storage().data_ptr()
+        groups.setdefault(place, []).append((one, numbers))
+    return [group for group in groups.values() if len(group) > 1 and _fill(group)]
+
+
+def _fill(group: Sequence[tuple[Tensor, Tensor]]) -> bool:
+    """Return whether these tensors have at least half as many bytes as their storage."""
+    storage = group[0][1].untyped_storage()
+    plain = not any(numbers.is_conj() or numbers.is_neg() for _, numbers in group)
+    return plain and 0 < storage.nbytes() <= 2 * sum(numbers.nbytes for _, numbers in group)
 
 
 def _distinct(found: Iterable[Tensor]) -> list[Tensor]:

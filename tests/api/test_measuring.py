@@ -40,6 +40,44 @@ def test_the_settings_of_a_measurement_do_not_outlive_it() -> None:
     assert found.settings["memory_format"] == "channels_last"
 
 
+class Cached(nn.Module):
+    """Writes to a part of a buffer, and reads the whole."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("cache", torch.zeros(2, 4))
+        self.cache: Tensor
+        self.keys = self.cache[0]
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.keys.copy_(x)
+        return self.cache.sum(0)
+
+
+def test_tensors_that_share_memory_share_it_in_the_measurement_as_well() -> None:
+    model, x, seen = Cached(), torch.ones(4), list[float]()
+
+    def call(x: Tensor) -> Tensor:
+        out: Tensor = model(x)
+        seen.append(out.sum().item())
+        return out
+
+    unchanged(lambda: bench.measure(call, x, **QUICK), model)
+    assert set(seen) == {4.0}
+    assert model.cache.tolist() == [[0.0] * 4] * 2
+    model(x)
+    assert model.cache[0].tolist() == [1.0] * 4
+
+
+def test_weights_that_are_tied_by_their_data_are_counted_once() -> None:
+    model = nn.Sequential(nn.Linear(64, 64, bias=False), nn.Linear(64, 64, bias=False))
+    model[1].weight.data = model[0].weight.data
+    found = bench.measure(model, torch.randn(3, 64), **QUICK)
+    assert found.memory is not None
+    assert found.memory.weights_bytes == 4 * 64 * 64
+    assert model[1].weight.data_ptr() == model[0].weight.data_ptr()
+
+
 class Packed(nn.Parameter):
     """A parameter of a class of its own, as quantising libraries have them."""
 
