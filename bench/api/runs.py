@@ -205,6 +205,8 @@ def _split(settings: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str,
     axes: dict[str, list[str]] = {}
     options: dict[str, Any] = {}
     for name, value in settings.items():
+        if value is None and (name in BY_NAME or FLAGS.get(name, name) in RunOptions.model_fields):
+            continue  # not given
         if name in BY_NAME:
             several = isinstance(value, Sequence) and not isinstance(value, str)
             axes[name] = [_checked(name, one) for one in (value if several else [value])]
