@@ -431,8 +431,8 @@ class _Maker:
                 "forward and backward of its own: measure your step as a function instead"
             )
         for group in made.param_groups:
-            rate = group["lr"]
-            group["lr"] = rate.zero_() if isinstance(rate, Tensor) else 0.0
+            if (rate := group.get("lr")) is not None:  # an optimizer may have none
+                group["lr"] = rate.zero_() if isinstance(rate, Tensor) else 0.0
         return made
 
 

@@ -307,6 +307,23 @@ def test_an_optimizer_inside_another_one_is_left_as_it_was() -> None:
     assert len(inner.state) == 0
 
 
+def test_an_optimizer_without_a_learning_rate_moves_nothing_either() -> None:
+    class Signs(torch.optim.Optimizer):
+        def __init__(self, parameters: Any) -> None:
+            super().__init__(parameters, {"size": 0.1})
+
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]  # noqa: ARG002
+            for group in self.param_groups:
+                for one in group["params"]:
+                    one.data -= group["size"] * one.grad.sign()
+
+    model, x = small(), torch.randn(3, 4)
+    asked: dict[str, Any] = {"mode": "training", "optimizer": Signs(model.parameters())}
+    found = unchanged(lambda: bench.measure(model, x, **asked, **QUICK), model)
+    assert isinstance(found, Measured)
+    assert "optimizer" in found.phases
+
+
 def test_a_scaled_training_leaves_no_hook_on_the_optimizer() -> None:
     model = small()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
