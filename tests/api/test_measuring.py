@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -496,6 +497,18 @@ def test_inputs_that_a_call_writes_to_are_left_as_they_were() -> None:
     before = x.clone()
     bench.measure(lambda one: one.add_(1), x, **QUICK)
     assert torch.equal(x, before)
+
+
+def test_an_array_of_numpy_that_a_call_writes_to_is_left_as_it_was() -> None:
+    given, seen = np.zeros(3), list[list[float]]()
+
+    def call(one: Any) -> None:
+        seen.append(one.tolist())
+        one += 1
+
+    bench.measure(call, given, **QUICK)
+    assert given.tolist() == [0, 0, 0]
+    assert all(one == [0, 0, 0] for one in seen)
 
 
 def test_gradients_of_inputs_are_left_as_they_were() -> None:

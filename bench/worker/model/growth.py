@@ -195,7 +195,15 @@ def _mark(one: Any) -> Any:
             )
         case _ if isinstance(one, _PLAIN):
             return repr(one)
+        case _ if _is_array(one):  # no array counts its writes
+            return id(one), one.shape, hash(one.tobytes())
     return id(one), _length(one)
+
+
+def _is_array(one: Any) -> bool:
+    """Return whether it is an array of numpy, which this suite does not need."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(one, numpy.ndarray)
 
 
 def _length(one: Any) -> int:

@@ -5,6 +5,7 @@ from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ def cycle() -> Any:
     ("value", "change"),
     [
         ([], lambda one: one.append(1)),
+        (np.zeros(3), lambda one: one.__iadd__(1)),
         ({"keys": []}, lambda one: one["keys"].append(torch.zeros(1))),
         (SimpleNamespace(count=0), lambda one: setattr(one, "count", 1)),
         (Slotted(), lambda one: one.seen.append(1)),
