@@ -439,7 +439,8 @@ class _Maker:
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Return whether `step()` alone is refused, as LBFGS does."""
     try:
-        inspect.signature(optimizer.step).bind()
+        # Of its class: a scheduler of its rates puts a function of its own into the object.
+        inspect.signature(type(optimizer).step).bind(optimizer)
     except TypeError:
         return True
     except ValueError:  # written in C: its call says

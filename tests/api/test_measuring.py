@@ -325,6 +325,16 @@ def test_an_optimizer_without_a_learning_rate_moves_nothing_either() -> None:
     assert "optimizer" in found.phases
 
 
+def test_an_optimizer_with_a_scheduler_of_its_rates_takes_the_steps() -> None:
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    asked: dict[str, Any] = {"mode": "training", "optimizer": optimizer}
+    found = bench.measure(model, torch.randn(3, 4), **asked, **QUICK)
+    assert "optimizer" in found.phases
+    assert scheduler.last_epoch == 0
+
+
 def test_a_scaled_training_leaves_no_hook_on_the_optimizer() -> None:
     model = small()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
