@@ -131,7 +131,7 @@ def stepper_tensors(one: object) -> list[Tensor]:
 def _walk(starts: list[Any]) -> Iterator[Any]:
     """Yield all objects that can be reached, the near ones first.
 
-    What stands in a long list (the files of a data set) comes after all else.
+    The items of a long list (the files of a data set) come after all else.
     """
     seen, left, long = set[int](), deque(starts), deque[Any]()
     while (left or long) and len(seen) < MOST_OBJECTS:

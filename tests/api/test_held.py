@@ -55,12 +55,12 @@ def test_a_model_that_a_module_or_a_class_holds_is_found() -> None:
     class Shared:
         model = small()
 
-    place = types.ModuleType("parts_of_a_user")
-    place.model = small()  # type: ignore[attr-defined]
+    place: Any = types.ModuleType("parts_of_a_user")
+    place.model = small()
     names = {"place": place, "Shared": Shared}
     function = eval("lambda x: place.model(Shared.model(x))", names)
     found = held_by([function])
-    wanted = (place.model, Shared.model)  # type: ignore[attr-defined]
+    wanted = (place.model, Shared.model)
     assert {id(one) for one in found.modules} == set(map(id, wanted))
 
 

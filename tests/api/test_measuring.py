@@ -71,7 +71,7 @@ def test_tensors_that_share_memory_share_it_in_the_measurement_as_well() -> None
 
 
 def test_weights_that_are_tied_by_their_data_are_counted_once() -> None:
-    model = nn.Sequential(nn.Linear(64, 64, bias=False), nn.Linear(64, 64, bias=False))
+    model: Any = nn.Sequential(nn.Linear(64, 64, bias=False), nn.Linear(64, 64, bias=False))
     model[1].weight.data = model[0].weight.data
     found = bench.measure(model, torch.randn(3, 64), **QUICK)
     assert found.memory is not None
@@ -84,7 +84,7 @@ class Packed(nn.Parameter):
 
 
 def test_a_parameter_of_its_own_class_keeps_its_gradient_and_flag() -> None:
-    model = small()
+    model: Any = small()
     model[0].weight = Packed(torch.randn(8, 4))
     model[2].weight = Packed(torch.randn(2, 8), requires_grad=False)
     model(torch.randn(3, 4)).sum().backward()
@@ -266,7 +266,7 @@ def test_the_scheduler_and_the_scaler_of_a_training_step_are_left_as_they_were()
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=2)
 
     def step(x: Tensor) -> None:
-        scaler.scale(model(x).square().mean()).backward()  # type: ignore[no-untyped-call]
+        scaler.scale(model(x).square().mean()).backward()
         scaler.step(optimizer)
         scaler.update()
         scheduler.step()
@@ -612,7 +612,8 @@ def test_the_modules_of_a_loss_keep_their_modes() -> None:
 
     def loss(output: Tensor) -> Tensor:
         modes.add((model.training, teacher.training))
-        return (output - teacher(torch.ones(3, 4))).square().mean()
+        value: Tensor = (output - teacher(torch.ones(3, 4))).square().mean()
+        return value
 
     bench.measure(model, torch.randn(3, 4), mode="training", loss=loss, **QUICK)
     assert modes == {(True, False)}

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.commands import fleet, unit
+from bench.commands import fleet, provenance, unit
 from bench.commands import run as measure
 from bench.fleet import directories, journal, on_ray
 from bench.fleet.driver import FleetError
+from bench.host import environment, priority, probe
 
 
 def test_paths_hold_on_every_machine_or_are_refused(tmp_path: Path) -> None:
@@ -35,9 +36,9 @@ def test_a_fleet_that_another_driver_measures_is_not_resumed(
     (path / journal.NAME).write_text("half a li", encoding="utf-8")
     monkeypatch.setattr(on_ray, "ray_module", lambda: None)
     monkeypatch.setattr(on_ray, "connected", lambda *_: nullcontext())
-    monkeypatch.setattr(fleet.environment, "git_state", lambda _: state)
-    monkeypatch.setattr(fleet.probe, "look", lambda *_: None)
-    monkeypatch.setattr(fleet.provenance, "fixed", lambda _: {})
+    monkeypatch.setattr(environment, "git_state", lambda _: state)
+    monkeypatch.setattr(probe, "look", lambda *_: None)
+    monkeypatch.setattr(provenance, "fixed", lambda _: {})
     monkeypatch.setattr(fleet, "versions_of", lambda _: {})
     held = directories.lock(path)
     with pytest.raises(FleetError, match="another `bench fleet` is writing here"):
@@ -57,8 +58,8 @@ def test_a_unit_that_was_interrupted_is_not_taken_for_a_whole_one(
         return measure.Ran(asked.out, measure.INTERRUPTED)
 
     monkeypatch.setattr(measure, "measured", interrupted)
-    monkeypatch.setattr(unit.priority, "undo_nice", lambda: None)
-    known = {"static_metrics": (), "wrong": (), "calls": {}}
+    monkeypatch.setattr(priority, "undo_nice", lambda: None)
+    known: dict[str, object] = {"static_metrics": (), "wrong": (), "calls": {}}
     asked = {"run": unit.asked_fields(measure.Asked()), "shard": "1/3", "known": known}
     assert unit.shard(asked) == {"error": "was interrupted before its end"}
 
