@@ -94,7 +94,10 @@ class WithBenchmark:
 
     @pytest.fixture
     def bench_callable(self, benchmark: Any, request: pytest.FixtureRequest) -> Bench:
-        """Measure `function(*args, **kwargs)` on the device `on`; gives its result."""
+        """Measure `function(*args, **kwargs)`; gives its result.
+
+        on: the device to wait for; None = that of the tensors that it is given or uses.
+        """
         return _callable_bench(benchmark, request)
 
 
@@ -122,10 +125,11 @@ def _case_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
         **settings: object,
     ) -> Any:
         with start.own_names():
-            from bench.fixtures import extras, measuring
+            from bench.fixtures import extras, measuring, own_batch
             from bench.fixtures.limits import Limits
             from bench.worker.device.device import open_device
             from bench.worker.jobs.prepare import make_step
+            from bench.worker.model import growth
             from bench.worker.model.build import prepare
 
         limits = Limits(latency_s=max_latency_s, peak_bytes=max_peak_bytes)
@@ -133,11 +137,21 @@ def _case_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
         device = open_device(case.device)
         with _settings(case), _random_state():
             prepared = prepare(case)
+            case = own_batch.of_inputs(case, prepared, asked="batch" in settings)
             step = make_step(prepared, prepared.module, case, device.type)
             info = {"case_id": case.case_id, **case.as_dict()}
             known = {name: value for name, value in info.items() if value is not None}
             test = measuring.UsedFixture(
-                benchmark, request.node, device, limits, subject, known, _accelerators(device), warn
+                benchmark,
+                request.node,
+                device,
+                limits,
+                subject,
+                known,
+                _accelerators(device),
+                warn,
+                check=lambda: _refuse(prepared.iterators.used_up()),
+                sizes=lambda: growth.sizes(prepared.module),
             )
             figures = measuring.run(
                 test, step, lambda: extras.of_case(case, device, check=check), _marked(request)
@@ -156,27 +170,34 @@ def _callable_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Be
         function: Callable[..., Any],
         /,
         *args: Any,
-        on: str = "cpu",
+        on: str | None = None,
         max_latency_s: float | None = None,
         max_peak_bytes: float | None = None,
         **kwargs: Any,
     ) -> Any:
         with start.own_names():
-            from bench.fixtures import extras, measuring
+            from bench.fixtures import callables, extras, measuring
             from bench.fixtures.limits import Limits
-            from bench.worker.device.device import open_device
 
         limits = Limits(latency_s=max_latency_s, peak_bytes=max_peak_bytes)
-        device = open_device(on)
-        step = CallableStep(lambda: function(*args, **kwargs))
-        name = str(getattr(function, "__name__", None) or type(function).__name__)
+        opened = callables.opened(function, args, kwargs, on)
+        step, device = opened.step, opened.device
         known: dict[str, object] = {"device": device.name}
         test = measuring.UsedFixture(
-            benchmark, request.node, device, limits, name, known, _accelerators(device), warn
+            benchmark,
+            request.node,
+            device,
+            limits,
+            opened.name,
+            known,
+            _accelerators(device),
+            warn,
+            check=opened.check,
         )
 
         def find() -> "Extra":
             step.output = None  # the last output would count as memory of this call
+            step.prepare(1)
             return extras.of_callable(function, args, kwargs, step, device)
 
         _keep(request, measuring.run(test, step, find, _marked(request)))
@@ -186,6 +207,11 @@ def _callable_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Be
         request.node.warn(BenchWarning(doubt))
 
     return bench_callable
+
+
+def _refuse(why: str | None) -> None:
+    if why:
+        raise BenchCaseError(why)
 
 
 def _accelerators(device: "Device") -> dict[str, str]:
@@ -208,31 +234,6 @@ def _keep(request: pytest.FixtureRequest, found: "Found") -> None:
         request.config.stash[FOUND].append((request.node.name, found.figures))
     if found.problems:
         pytest.fail("\n".join(found.problems), pytrace=False)
-
-
-class CallableStep:
-    """Any callable as a step of one phase."""
-
-    phases = ("forward",)
-    whole = "forward"
-    restores = False
-    need_preparing = False
-    cold = False
-    doubt: str | None = None
-    skipped_steps = 0
-
-    def __init__(self, function: Callable[[], Any]) -> None:
-        self._function = function
-        self.output: Any = None
-
-    def prepare(self, calls: int) -> int:
-        return calls
-
-    def settle(self) -> None:
-        pass
-
-    def __call__(self, mark: Callable[[], None] | None = None) -> None:  # noqa: ARG002
-        self.output = self._function()
 
 
 def make_case(subject: str, settings: dict[str, object]) -> "Case":
@@ -277,7 +278,11 @@ def _settings(case: "Case") -> Iterator[None]:
         from bench.worker.checks import state
         from bench.worker.device import settings
 
+    import torch
+
     with state.switches_kept():
+        if torch.get_default_device().type != "cpu":
+            torch.set_default_device(None)  # a case is built on the CPU, and moved
         settings.apply(case.as_dict())
         yield
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.fixtures.measuring import doubts
-from bench.pytest_plugin import BenchCaseError, CallableStep, make_case
+from bench.pytest_plugin import BenchCaseError, make_case
 from tests.support.paths import ROOT
 
 pytest_plugins = ["pytester"]
@@ -161,12 +161,6 @@ def test_an_unknown_setting_is_refused() -> None:
         make_case("convnet", {"size": 3})
 
 
-def test_a_callable_is_a_step_of_one_phase() -> None:
-    step = CallableStep(lambda: 7)
-    step()
-    assert (step.phases, step.whole, step.output) == (("forward",), "forward", 7)
-
-
 def test_unsettled_and_contended_figures_are_doubted_in_words() -> None:
     assert doubts(settled=True, contention_ratio=0.01) == []
     assert doubts(settled=True, contention_ratio=None) == []
@@ -276,6 +270,143 @@ def test_under_benchmark_disable_memory_is_still_limited(runner: pytest.Pytester
     runner.makepyfile(LIMITED)
     result = runner.runpytest_subprocess(*BOTH, "--benchmark-disable")
     result.assert_outcomes(passed=2, failed=3)
+
+
+CALLS = """
+import torch
+
+def test_writes_to_its_input(bench_callable):
+    x = torch.ones(4)
+    assert bench_callable(lambda one: one.mul_(2), x).tolist() == [2, 2, 2, 2]
+    assert x.tolist() == [1, 1, 1, 1]
+
+def test_iterator(bench_callable):
+    bench_callable(lambda steps: list(steps), iter([1, 2]))
+
+async def later():
+    pass
+
+def test_later(bench_callable):
+    bench_callable(later)
+
+def test_steps(bench_case):
+    bench_case("tests.subjects.hostile:UsesUpAnIterator", input="4", batch=2)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.alone  # pytest-benchmark measures nothing in a worker of xdist
+@pytest.mark.parametrize("plugins", [BOTH, OURS])
+def test_calls_are_alike_or_refused_in_a_line(
+    runner: pytest.Pytester, plugins: tuple[str, ...]
+) -> None:
+    runner.makepyfile(CALLS)
+    result = runner.runpytest_subprocess(*plugins)
+    result.assert_outcomes(passed=1, failed=3)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*input 1 is an iterator (list_iterator), which the first call would use up*",
+            "*a call of later gives a coroutine, which has run nothing yet*",
+            "*steps is or holds an iterator (list_iterator), which the calls have used up*",
+        ]
+    )
+
+
+PLACES = """
+from bench.api import places
+
+def test_of_its_tensors(bench_callable, monkeypatch):
+    monkeypatch.setattr(places, "accelerator_of", lambda held, given: "cuda:77")
+    bench_callable(len, [1])
+
+def test_as_it_is_told(bench_callable, monkeypatch):
+    monkeypatch.setattr(places, "accelerator_of", lambda held, given: "cuda:77")
+    assert bench_callable(len, [1], on="cpu") == 1
+
+def test_unseen(bench_callable, monkeypatch):
+    counts = iter(range(100))
+    monkeypatch.setattr(places, "accelerators_in_use", lambda: {"cuda:0": next(counts)})
+    bench_callable(len, [1])
+"""
+
+
+@pytest.mark.slow
+def test_a_callable_is_waited_for_where_its_tensors_lie(runner: pytest.Pytester) -> None:
+    runner.makepyfile(PLACES)
+    result = runner.runpytest_subprocess(*OURS)
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*DeviceError: device 'cuda:77' does not exist here*",
+            "*a call of len works on cuda:0, and nothing waits for it: give on='cuda:0'*",
+        ]
+    )
+
+
+DEFAULT_DEVICE = """
+import pytest
+import torch
+
+@pytest.fixture(autouse=True)
+def on_another_device():
+    torch.set_default_device("meta")
+    yield
+    assert torch.get_default_device().type == "meta"
+    torch.set_default_device(None)
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_case(bench_case, mode):
+    output = bench_case("torch.nn:Linear(400, 400)", input="400", batch=2, mode=mode)
+    assert output.device.type == "cpu"
+"""
+
+
+@pytest.mark.slow
+def test_a_case_is_built_as_bench_run_builds_it_whatever_the_default_device_is(
+    runner: pytest.Pytester,
+) -> None:
+    runner.makepyfile(DEFAULT_DEVICE)
+    runner.runpytest_subprocess(*OURS).assert_outcomes(passed=2)
+
+
+GROWING = """
+def test_grows(bench_case):
+    bench_case("tests.subjects.hostile:Streaming", input="4", batch=2, check=False)
+
+def test_uncopied(bench_case):
+    bench_case("tests.subjects.hostile:RemembersUncopied", batch=2, check=False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.alone  # pytest-benchmark measures nothing in a worker of xdist
+def test_calls_that_do_more_than_the_one_before_are_warned_of(runner: pytest.Pytester) -> None:
+    runner.makepyfile(GROWING)
+    result = runner.runpytest_subprocess(*BOTH)
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*BenchWarning: each call leaves more behind in past",
+            "*BenchWarning: each call changes its inputs, which cannot be copied*",
+        ]
+    )
+
+
+OWN_BATCH = """
+def test_follows(bench_case):
+    bench_case("tests.subjects.hostile:FourImages", batch=4)
+
+def test_ignores(bench_case):
+    bench_case("tests.subjects.hostile:FourImages", batch=8)
+"""
+
+
+@pytest.mark.slow
+def test_a_batch_that_example_inputs_ignores_fails_the_test(runner: pytest.Pytester) -> None:
+    runner.makepyfile(OWN_BATCH)
+    result = runner.runpytest_subprocess(*OURS)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*batch=8: example_inputs(batch) of * gives the same sizes*"])
 
 
 WRONG = """

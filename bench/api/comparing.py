@@ -19,14 +19,15 @@ from bench.api.measuring import (
 )
 from bench.api.outputs import Output
 from bench.api.session import Loss, Optimizer, Session, SessionError, Work
-from bench.api.settings import checked
+from bench.api.settings import checked, checked_batch
 from bench.api.shown import table
 from bench.api.values import Seconds, Speedup
 from bench.core.protocol import Budget
 from bench.stats import intervals, ratios
+from bench.worker.checks import finite
 from bench.worker.device.device import open_device
 from bench.worker.jobs.interleaved import InterleavedSampler
-from bench.worker.model import torch_compile
+from bench.worker.model import growth, torch_compile
 from bench.worker.timing import call_timing, contention
 from bench.worker.timing.stopwatch import wall_clock
 
@@ -142,7 +143,7 @@ def compare(
     samples_s: seconds of samples of each callable.
 
     All else is as in `measure`, and holds for each callable.  Each is given the same inputs, and
-    the outputs of one call are compared, with the same random numbers and buffers.
+    the outputs of one call are compared, with the same random numbers, buffers and attributes.
 
     Raises SessionError, SettingError, InputError, and what the callables raise.
     """
@@ -163,6 +164,7 @@ def compare(
             "grad_mode": grad_mode,
         }
     )
+    batch = checked_batch(batch)
     given = inputs.of(args, {**kwargs, **(keywords or {})})
     opened = session.opened(functions, given, settings, of_output=loss, optimizer=optimizer)
     budget = budget_of(samples_s, warmup_s)
@@ -177,14 +179,20 @@ def _compared(ready: Session, budget: Budget, batch: int | None) -> Compared:
         ready = ready.on(open_device(hidden))
     for work in ready.works:
         session.refuse_unstarted(work.name, work.step.output)
+    ready.refuse_used_up()
     steady = [_warm(ready, one, budget, doubts) for one in ready.works]
-    frames = torch_compile.frames()
+    frames, sizes = torch_compile.frames(), ready.sizes()
+    infinite = [finite.infinite_masks(one.step.output) for one in ready.works]
     race = Race([(one.name, one.step) for one in ready.works], ready, budget)
     taken = race.run(steady)
+    ready.refuse_used_up()
     doubts.of_machine(race.meter)
-    doubts.of_calls(None, [], torch_compile.frames() - frames)
-    for work in ready.works:
+    grown = growth.grown(sizes, ready.sizes())
+    doubts.of_calls(ready.doubt, grown, torch_compile.frames() - frames)
+    for work, masks in zip(ready.works, infinite, strict=True):
         doubts.of_calls(work.step.doubt, [], 0)
+        said = finite.problems(work.step.output, masks)
+        doubts.sentences += [f"{work.name}: {one}" for one in said]
         require_settings(ready, work)
     base, *others = (one.name for one in ready.works)
     pairs = zip(others, found[1:], strict=True)
@@ -222,7 +230,7 @@ def speedup(base_s: Sequence[float], other_s: Sequence[float], of: int) -> Speed
 def _output(ready: Session, work: Work) -> outputs.Given:
     """Return the output of one call, from the same numbers and random state for every callable."""
     ready.restorer.renew()
-    return outputs.of_call(work, ready.device.wait)
+    return outputs.of_call(work, ready.device.wait, ready.random_types)
 
 
 def _warm(ready: Session, work: Work, budget: Budget, doubts: Doubts) -> float:

@@ -12,6 +12,7 @@ from bench.core.errors import UserError
 from bench.worker.model import growth, pytree, random_state, twins
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Bound = tuple[Callable[..., Any], Arguments]  # a function, and what it is given
 
 MOST_TURNS = 16  # inputs that are taken from a generator, and then take turns
 
@@ -31,15 +32,22 @@ class Inputs:
         return list(pytree.tensors(self.turns))
 
     @property
+    def batches(self) -> list[int]:
+        """Return the first size of the first tensor of each input that has one."""
+        firsts = [
+            next((one for one in pytree.tensors(turn) if one.ndim), None) for turn in self.turns
+        ]
+        return [int(one.shape[0]) for one in firsts if one is not None]
+
+    @property
     def batch(self) -> int | None:
-        """Return the first size of the first tensor; None without one."""
-        first = next((one for one in self.tensors if one.ndim), None)
-        return None if first is None else int(first.shape[0])
+        """Return the batch of the first input; None without one."""
+        return next(iter(self.batches), None)
 
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "Inputs":
         return Inputs(tuple(pytree.map_tensors(change, one) for one in self.turns))
 
-    def bound(self, function: Callable[..., Any]) -> tuple[Callable[..., Any], Arguments]:
+    def bound(self, function: Callable[..., Any]) -> Bound:
         """Return the function and what to give it; where inputs take turns, it takes none."""
         if len(self.turns) == 1:
             return function, self.turns[0]
@@ -50,6 +58,26 @@ class Inputs:
             return function(*args, **kwargs)
 
         return next_call, ((), {})
+
+
+def without(kinds: tuple[type, ...], function: Callable[..., Any], given: Arguments) -> Bound:
+    """Return the function with its arguments of these kinds in it, and the others to give to it."""
+    args, kwargs = given
+    places = {place: one for place, one in enumerate(args) if isinstance(one, kinds)}
+    named = {name: one for name, one in kwargs.items() if isinstance(one, kinds)}
+    if not places and not named:
+        return function, given
+
+    def call(*others: Any, **by_name: Any) -> Any:
+        left = iter(others)
+        whole = [
+            places[place] if place in places else next(left)
+            for place in range(len(others) + len(places))
+        ]
+        return function(*whole, **named, **by_name)
+
+    rest = tuple(one for place, one in enumerate(args) if place not in places)
+    return call, (rest, {name: one for name, one in kwargs.items() if name not in named})
 
 
 def of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Inputs:

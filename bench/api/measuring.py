@@ -2,14 +2,21 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+import statistics
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from bench.api import inputs, quiet, session
-from bench.api.held import module_tensors
+from bench.api import compiled, inputs, quiet, session
+from bench.api.held import module_tensors, stepper_tensors
 from bench.api.session import Loss, Optimizer, Session, SessionError, Work
-from bench.api.settings import SettingError, Settings, checked, unknown_keyword
+from bench.api.settings import (
+    SettingError,
+    Settings,
+    checked,
+    checked_batch,
+    unknown_keyword,
+)
 from bench.api.shown import table
 from bench.api.values import Bytes, PerSecond, Seconds
 from bench.core import units
@@ -21,6 +28,7 @@ from bench.worker.device.device import open_device, wait_for
 from bench.worker.metrics import peak_memory
 from bench.worker.model import growth, torch_compile
 from bench.worker.model.loss import FixedGradient
+from bench.worker.model.step import TrainingStep
 from bench.worker.model.step_inputs import StepError
 from bench.worker.timing import call_timing, contention
 from bench.worker.timing.stopwatch import wall_clock
@@ -45,7 +53,7 @@ class Measured:
 
     latency:      one call, the device idle before and after.
     pipelined:    one call of calls back to back.
-    throughput:   batch / pipelined.
+    throughput:   batch / pipelined; of inputs with several sizes their mean.
     phases:       forward, backward and optimizer of a training; else the call alone.
     memory:       of one call; None = not counted here, and `doubts` says why.
     first_call_s: with compiling and the search for algorithms.
@@ -145,13 +153,14 @@ def measure(
             "grad_mode": grad_mode,
         }
     )
+    batch = checked_batch(batch)
     given = inputs.of(args, {**kwargs, **(keywords or {})})
     budget = budget_of(samples_s, warmup_s)
     opened = session.opened(
         {name_of(model): model}, given, settings, of_output=loss, optimizer=optimizer
     )
     with errors_explained(kwargs), opened as ready:
-        return _measured(ready, ready.works[0], budget, ready.batch if batch is None else batch)
+        return _measured(ready, ready.works[0], budget, batch)
 
 
 def budget_of(samples_s: float, warmup_s: float) -> Budget:
@@ -193,23 +202,29 @@ def errors_explained(kwargs: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> Measured:
+    """batch: that was given; None = that of the inputs."""
     step = work.step
     begin_s = wall_clock()
     first_call_s = call_timing.first_call(step, ready.device)
     session.refuse_unstarted(work.name, step.output)
+    ready.refuse_used_up()
     if hidden := ready.hidden_accelerator([step.output]):
         wait_for(hidden)
         first_call_s = wall_clock() - begin_s
         ready = ready.on(open_device(hidden))
     step.settle()
     step.prepare(1)
-    frames, sizes = torch_compile.frames(), _sizes(ready)
+    frames, sizes = torch_compile.frames(), ready.sizes()
     infinite = finite.infinite_masks(step.output)
     meter = contention.Meter()
     timed = call_timing.measure(step, ready.device, budget, meter=meter)
+    ready.refuse_used_up()
     doubts = Doubts()
     doubts.of_timing(timed, meter)
-    doubts.of_calls(step.doubt, growth.grown(sizes, _sizes(ready)), torch_compile.frames() - frames)
+    grown = growth.grown(sizes, ready.sizes())
+    doubts.of_calls(step.doubt, grown, torch_compile.frames() - frames)
+    doubts.of_calls(ready.doubt, [], 0)
+    items = items_of_call(ready.inputs.batches, doubts) if batch is None else batch
     doubts.sentences += finite.problems(step.output, infinite)
     require_settings(ready, work)
     peak = _memory(ready, work, doubts)
@@ -220,11 +235,11 @@ def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> 
         name=work.name,
         mode=ready.mode,
         device=ready.device.name,
-        batch=batch,
+        batch=ready.batch if batch is None else batch,
         settings=ready.settings.given,
         latency=by[step.whole, "latency"],
         pipelined=pipelined,
-        throughput=PerSecond.over(batch or 1, pipelined),
+        throughput=PerSecond.over(1 if items is None else items, pipelined),
         phases={name: by[name, kind] for name in step.phases if (name, kind) in by},
         memory=peak,
         first_call_s=first_call_s,
@@ -234,12 +249,18 @@ def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> 
     )
 
 
-def _sizes(ready: Session) -> dict[str, int]:
-    """Return how much the modules hold beside their parameters."""
-    found: dict[str, int] = {}
-    for place, module in enumerate(ready.held.modules):
-        found |= {f"{place} {name}": size for name, size in growth.sizes(module).items()}
-    return found
+def items_of_call(batches: Sequence[int], doubts: "Doubts") -> float | None:
+    """Return the items of a call: their mean, where inputs of unlike sizes take turns."""
+    if not batches:
+        return None
+    items = statistics.fmean(batches)
+    if len(set(batches)) > 1:
+        sizes = ", ".join(map(str, dict.fromkeys(batches)))
+        doubts.sentences.append(
+            f"inputs of several sizes take turns ({sizes}): the throughput counts {items:.4g} "
+            "items for each call, their mean"
+        )
+    return items
 
 
 @dataclass(slots=True)
@@ -292,6 +313,8 @@ def require_settings(ready: Session, work: Work) -> None:
     The layers are looked at in a call of eager code: hooks do not see compiled code.
     """
     asked = ready.settings
+    if said := compiled.problem(ready.compiling, work.step, work.eager):
+        raise SessionError(said)
     if work.module is None or not (asked.amp or asked.memory_format):
         return
     work.eager.prepare(1)
@@ -319,8 +342,10 @@ def _memory(ready: Session, work: Work, doubts: Doubts) -> Bytes | None:
         parameter.grad = None
     weights = [one for module in ready.held.modules for one in module_tensors(module)]
     fixed = work.loss.held() if isinstance(work.loss, FixedGradient) else ()
+    own = work.step.optimizer_state if isinstance(work.step, TrainingStep) else []
+    state = [*own, *(one for each in ready.held.optimizers for one in stepper_tensors(each))]
     alive = peak_memory.storage_bytes(
-        [*weights, *ready.held.tensors, *ready.inputs.tensors, *fixed]
+        [*weights, *ready.held.tensors, *ready.inputs.tensors, *fixed, *state]
     )
     try:
         allocated = _allocated_bytes(ready, step)

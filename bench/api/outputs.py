@@ -9,8 +9,7 @@ from torch import Tensor
 
 from bench.api.session import Work
 from bench.worker.checks import differences
-from bench.worker.model import pytree
-from bench.worker.model.build import seed_all
+from bench.worker.model import pytree, random_state
 from bench.worker.model.step import TrainingStep
 
 SEED = 0
@@ -54,11 +53,14 @@ class Output:
         return self.why
 
 
-def of_call(work: Work, wait: Callable[[], None]) -> Given:
-    """Call once, with the same random numbers each time; keep what comes out on the CPU."""
+def of_call(work: Work, wait: Callable[[], None], device_types: Iterable[str]) -> Given:
+    """Call once, with the same random numbers each time; keep what comes out on the CPU.
+
+    device_types: whose random numbers are restored later.
+    """
     step, module = work.step, work.module
     gradients: list[Tensor] = []
-    seed_all(SEED)
+    random_state.seed(SEED, device_types)
     step.prepare(1)
     wait()  # a callable that works in a stream of its own would read numbers that are not there yet
     if isinstance(step, TrainingStep) and module is not None:
@@ -141,12 +143,13 @@ def _numbers(what: str, base: Tensors, other: Tensors, factor: float) -> Output:
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
-    """Return whether all numbers are equal.  NaN equals NaN here."""
-    if one.is_floating_point() or one.is_complex():
-        return torch.equal(torch.nan_to_num(one), torch.nan_to_num(other)) and torch.equal(
-            torch.isnan(one), torch.isnan(other)
-        )
-    return torch.equal(one, other)
+    """Return whether all numbers are equal; NaN equals NaN, infinity not the largest number."""
+    if not (one.is_floating_point() or one.is_complex()):
+        return torch.equal(one, other)
+    unknown = torch.isnan(one)
+    return torch.equal(unknown, torch.isnan(other)) and torch.equal(
+        one.masked_fill(unknown, 0), other.masked_fill(unknown, 0)
+    )
 
 
 def _wide(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -47,6 +47,21 @@ def device_of(held: Held, given: Inputs, asked: str | None) -> str:
     return asked or next(iter(places), "cpu")
 
 
+def accelerator_of(held: Held, given: Inputs) -> str | None:
+    """Return the accelerator on which a callable or its inputs have tensors; None: the CPU alone.
+
+    Raises PlaceError if there are several.
+    """
+    own = (one for module in held.modules for one in (*module.parameters(), *module.buffers()))
+    every = (*own, *held.tensors, *given.tensors)
+    found = dict.fromkeys(str(one.device) for one in every if is_accelerator(one.device))
+    if len(found) > 1:
+        raise PlaceError(
+            f"the callable has tensors on {' and '.join(found)}: say by on= which one to wait for"
+        )
+    return next(iter(found), None)
+
+
 def is_accelerator(device: torch.device) -> bool:
     return device.type not in ("cpu", "meta")
 

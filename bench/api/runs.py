@@ -180,7 +180,7 @@ def run(
         config=None if config is None else Path(config),
         axes=axes,
         subjects=names,
-        cases=(*_texts(case), *_texts(cases)),
+        cases=(*texts(case), *texts(cases)),
         options=options,
         quick=quick,
         fresh_peaks=fresh_peaks,
@@ -196,7 +196,7 @@ def run(
     return load(ran.path)
 
 
-def _texts(given: str | Sequence[str]) -> list[str]:
+def texts(given: str | Sequence[str]) -> list[str]:
     """Return a list of what may be a single one."""
     return [given] if isinstance(given, str) else list(given)
 
@@ -206,6 +206,8 @@ def _split(settings: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str,
     axes: dict[str, list[str]] = {}
     options: dict[str, Any] = {}
     for name, value in settings.items():
+        if value is None and (name in BY_NAME or FLAGS.get(name, name) in RunOptions.model_fields):
+            continue  # not given
         if name in BY_NAME:
             several = isinstance(value, Sequence) and not isinstance(value, str)
             axes[name] = [_checked(name, one) for one in (value if several else [value])]
@@ -251,7 +253,7 @@ def name_of_subject(subject: Subject) -> str:
     found: Any = sys.modules.get(str(module))
     for part in name.split("."):
         found = getattr(found, part, None)
-    if found is not subject:
+    if found is not subject and found != subject:  # each look at a method makes another object
         raise RunError(f"{module}:{name} is another object than the one given: give its name")
     return f"{module}:{name}"
 

@@ -9,22 +9,35 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.amp import GradScaler
+from torch.optim.lr_scheduler import LRScheduler
 
-from bench.api import inputs, places, restored
+from bench.api import compiled, inputs, places, restored
 from bench.api.held import Held, held_by
 from bench.api.inputs import Inputs
 from bench.api.settings import Settings
 from bench.core.errors import UserError
 from bench.worker.checks import state
 from bench.worker.device.device import Device, DeviceError, open_device
-from bench.worker.model import compile_tools, loss, pytree, random_state, torch_compile, twins
-from bench.worker.model.step import InferenceStep, InputState, Step, TrainingStep
+from bench.worker.model import (
+    compile_tools,
+    growth,
+    inplace,
+    loss,
+    pytree,
+    random_state,
+    torch_compile,
+    twins,
+)
+from bench.worker.model.step import InferenceStep, InputState, Step, TrainingStep, autocast
 from bench.worker.model.step_inputs import StepInputs
 
 # The optimizer of the steps, or a function that makes one from parameters.
 Optimizer = torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
 Loss = Callable[[Any], Tensor]
 Change = Callable[[Tensor], Tensor]
+# Arguments that are restored at the end, and not before each call.
+RESTORED = (nn.Module, torch.optim.Optimizer, LRScheduler, GradScaler, torch.Generator)
 CALL = "call"  # the mode of a callable that is no module: it is called as it is
 
 
@@ -33,15 +46,27 @@ class SessionError(UserError):
 
 
 class CallStep(InputState):
-    """A call of anything, in the caller's own grad mode and modes of modules."""
+    """A call of anything, in the caller's own grad mode and modes of modules.
+
+    amp: is entered inside the call, as users do.
+    """
 
     phases: tuple[str, ...] = (CALL,)
     whole = CALL
     skipped_steps = 0
 
-    def __init__(self, function: Callable[..., Any], given: inputs.Arguments) -> None:
-        self._function = function
-        self._inputs = StepInputs(*given, restore=None, gradients=True)
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        given: inputs.Arguments,
+        *,
+        device_type: str = "cpu",
+        amp: str = "off",
+    ) -> None:
+        # A copy of a model or an optimizer for each call would be others' work.
+        self._function, others = inputs.without(RESTORED, function, given)
+        self._autocast = autocast(device_type, amp)
+        self._inputs = StepInputs(*others, restore=None, gradients=True)
         self.output: Any = None
 
     def settle(self) -> None:
@@ -50,7 +75,8 @@ class CallStep(InputState):
     def __call__(self, mark: Callable[[], None] | None = None) -> None:  # noqa: ARG002
         args, kwargs = self._inputs.take()
         self.output = None  # the last output would count towards this call's peak memory
-        self.output = self._function(*args, **kwargs)
+        with self._autocast():
+            self.output = self._function(*args, **kwargs)
 
 
 class Wrapped(nn.Module):
@@ -93,6 +119,32 @@ class Session:
     inputs: Inputs
     restorer: restored.Restorer
     in_use: Mapping[str, int]  # accelerators before the first call (`places.accelerators_in_use`)
+    iterators: growth.HeldIterators  # before the first call
+    compiling: torch_compile.CompileState | None  # before the first call; None: nothing compiles
+    versions: list[int]  # of inputs that take turns, before the first call
+    random_types: frozenset[str]  # of devices whose random numbers are restored
+
+    def refuse_used_up(self) -> None:
+        """Raise SessionError if the calls so far have used up an iterator that they read."""
+        if said := self.iterators.used_up():
+            raise SessionError(said)
+
+    def sizes(self) -> dict[str, int]:
+        """Return how much the modules hold beside their parameters."""
+        found: dict[str, int] = {}
+        for place, module in enumerate(self.held.modules):
+            found |= {f"{place} {name}": size for name, size in growth.sizes(module).items()}
+        return found
+
+    @property
+    def doubt(self) -> str | None:
+        """Return why no two calls are the same, where the inputs show it."""
+        if len(self.inputs.turns) == 1 or self.versions == inplace.versions(self.inputs.tensors):
+            return None
+        return (
+            "the calls write to their inputs, which take turns, so that later calls work on other "
+            "numbers; a single input is restored before each call"
+        )
 
     def hidden_accelerator(self, outputs: Iterable[Any]) -> str | None:
         """Return the accelerator that a call has used, though neither inputs nor models showed it.
@@ -124,35 +176,56 @@ def opened(
     mode = _mode(functions, settings)
     if mode != "training" and (of_output is not None or optimizer is not None):
         raise SessionError('loss and optimizer belong to a training: give mode="training"')
+    if settings.compile == torch_compile.OFF:
+        _refuse_compiled(functions)
     held = held_by([*functions.values(), of_output, optimizer], given.turns)
     _refuse_weights(held, training=mode == "training")
     device = _device(held, given, settings)
-    in_use = places.accelerators_in_use() if mode == CALL else {}
+    iterators = _iterators(held)
+    in_use = places.accelerators_in_use()
+    random_types = {device.type, *(name.partition(":")[0] for name in in_use)}
     settings.require_effect(device.type)
-    restorer = restored.Restorer(held, given.tensors)
+    restorer = _restorer(held, given)
     change, of_input = _changes(settings, device)
     with contextlib.ExitStack() as stack:
-        for type_ in {device.type, *(name.partition(":")[0] for name in in_use)}:
+        for type_ in random_types:
             stack.enter_context(random_state.kept(type_))
         stack.enter_context(state.switches_kept())
         if mode == "training":
             stack.enter_context(restored.gradients_enabled())
+        elif settings.grad_mode in ("no_grad", "enabled"):
+            stack.enter_context(torch.inference_mode(False))  # no other mode holds inside it
         if settings.amp == "off" and torch.is_autocast_enabled(device.type):
             stack.enter_context(torch.autocast(device.type, enabled=False))
         stack.enter_context(restorer.restored(change))
         settings.apply()
         given = given.mapped(of_input) if of_input else given
         _flatten(held)
-        for module in held.modules if mode != CALL else ():
+        for module in held_by(functions.values()).modules if mode != CALL else ():
             if not (mode == "training" and module.training):  # a layer in another mode stays so
                 module.train(mode == "training")
-        if mode == "training":
+        if mode == "training" or settings.grad_mode == "enabled":
             given = given.mapped(_outside_inference_mode)
-            if not any(one.requires_grad for one in held.parameters):
-                given = given.mapped(_needs_gradient)
+        if mode == "training" and not any(one.requires_grad for one in held.parameters):
+            given = given.mapped(_needs_gradient)
         maker = _Maker(device, settings, mode, given, held, of_output, optimizer)
         works = tuple(maker.work(name, one) for name, one in functions.items())
-        yield Session(device, mode, given.batch, settings, works, held, given, restorer, in_use)
+        restorer.ready(held.modules)
+        yield Session(
+            device,
+            mode,
+            given.batch,
+            settings,
+            works,
+            held,
+            given,
+            restorer,
+            in_use,
+            iterators,
+            compiled.so_far(settings.compile),
+            inplace.versions(given.tensors),
+            frozenset(random_types),
+        )
 
 
 def _mode(functions: Mapping[str, Any], settings: Settings) -> str:
@@ -185,6 +258,12 @@ def refuse_unstarted(name: str, output: Any) -> None:
             )
 
 
+def _refuse_compiled(functions: Mapping[str, Callable[..., Any]]) -> None:
+    for name, one in functions.items():
+        if said := compiled.despite_off(name, one, held_by([one]).modules):
+            raise SessionError(said)
+
+
 def _refuse_weights(held: Held, *, training: bool) -> None:
     for module in held.modules:
         for name, one in (*module.named_parameters(), *module.named_buffers()):
@@ -198,6 +277,19 @@ def _refuse_weights(held: Held, *, training: bool) -> None:
                     f"{name} of {type(module).__name__} has no size yet, because the module is "
                     "lazy: call the model once before you measure it"
                 )
+
+
+def _restorer(held: Held, given: Inputs) -> restored.Restorer:
+    """A step restores its own input itself; where inputs take turns, it does not know them."""
+    if len(given.turns) == 1:
+        return restored.Restorer(held, given.tensors)
+    return restored.Restorer(dataclasses.replace(held, tensors=(*held.tensors, *given.tensors)), ())
+
+
+def _iterators(held: Held) -> growth.HeldIterators:
+    others = growth.HeldIterators.of(("a variable of the callable", one) for one in held.iterators)
+    own = growth.HeldIterators.of_module(*held.modules)
+    return growth.HeldIterators((*own.kept, *others.kept))
 
 
 def _device(held: Held, given: Inputs, settings: Settings) -> Device:
@@ -256,8 +348,8 @@ class _Maker:
     def work(self, name: str, function: Callable[..., Any]) -> Work:
         ran = self._compiled(function)
         if self.mode == CALL:
-            eager = CallStep(*self.given.bound(function))
-            step = eager if ran is function else CallStep(*self.given.bound(ran))
+            eager = self._call(function)
+            step = eager if ran is function else self._call(ran)
             return Work(name, step, eager, None)
         whole = self._module(function, function)
         of_output = self._loss(whole) if self.mode == "training" else None
@@ -266,6 +358,11 @@ class _Maker:
             return Work(name, eager_step, eager_step, whole, of_output)
         ran_step = self._step(self._module(ran, function), of_output)
         return Work(name, ran_step, eager_step, whole, of_output)
+
+    def _call(self, function: Callable[..., Any]) -> CallStep:
+        bound, given = self.given.bound(function)
+        amp = self.settings.amp or "off"
+        return CallStep(bound, given, device_type=self.device.type, amp=amp)
 
     def _loss(self, module: nn.Module) -> Loss:
         return self.of_output or loss.of(_owner(module), scaled=self.settings.amp == "float16")
@@ -334,15 +431,16 @@ class _Maker:
                 "forward and backward of its own: measure your step as a function instead"
             )
         for group in made.param_groups:
-            rate = group["lr"]
-            group["lr"] = rate.zero_() if isinstance(rate, Tensor) else 0.0
+            if (rate := group.get("lr")) is not None:  # an optimizer may have none
+                group["lr"] = rate.zero_() if isinstance(rate, Tensor) else 0.0
         return made
 
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Return whether `step()` alone is refused, as LBFGS does."""
     try:
-        inspect.signature(optimizer.step).bind()
+        # Of its class: a scheduler of its rates puts a function of its own into the object.
+        inspect.signature(type(optimizer).step).bind(optimizer)
     except TypeError:
         return True
     except ValueError:  # written in C: its call says

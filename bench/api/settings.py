@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
@@ -79,6 +80,15 @@ def checked(given: Mapping[str, object]) -> Settings:
         except AxisError as error:
             raise SettingError(str(error)) from None
     return Settings(**found)
+
+
+def checked_batch(batch: object) -> int | None:
+    """Return the items of a call; None = as the inputs have it.  Raises SettingError."""
+    if batch is None:
+        return None
+    if isinstance(batch, SupportsIndex) and not isinstance(batch, bool) and index(batch) >= 1:
+        return index(batch)
+    raise SettingError(f"batch is {batch!r}: expected a number of items, 1 or more")
 
 
 def unknown_keyword(name: str, known: Iterable[str]) -> str:

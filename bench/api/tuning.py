@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.api.runs import name_of_subject
+from bench.api.runs import name_of_subject, texts
 from bench.commands import tune as command
 from bench.core.axes import AXES
 from bench.core.errors import UserError
@@ -94,8 +94,8 @@ def tune(
     max_error: float | None = None,
     max_memory: float | None = None,
     budget: float = command.BUDGET_S,
-    only: Sequence[str] = (),
-    fix: Sequence[str] = (),
+    only: str | Sequence[str] = (),
+    fix: str | Sequence[str] = (),
     weights: str | Path | None = None,
     timeout: float = 180.0,
     seed: int = 0,
@@ -123,8 +123,8 @@ def tune(
             max_error=max_error,
             max_memory=max_memory,
             budget_s=budget,
-            only=tuple(only),
-            fix=tuple(fix),
+            only=tuple(texts(only)),
+            fix=tuple(texts(fix)),
             weights=None if weights is None else str(weights),
             timeout_s=timeout,
             seed=seed,

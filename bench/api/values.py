@@ -96,7 +96,7 @@ class PerSecond(Value):
         return units.count(number, "/s")
 
     @classmethod
-    def over(cls, items: int, time: Seconds) -> Self:
+    def over(cls, items: float, time: Seconds) -> Self:
         """Return items per second, from the number of items and the time of one call."""
         low = None if time.high is None else items / time.high
         high = None if time.low is None else items / time.low

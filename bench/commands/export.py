@@ -2,10 +2,9 @@
 
 import contextlib
 import json
-import os
 import re
 import sys
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -92,14 +91,14 @@ def _write_parquet(found: Results, out: Path) -> None:
     frame = found.frame.convert_dtypes()
     if frame.empty:
         raise export_files.nothing_to_export(found)
-    handle, beside = tempfile.mkstemp(prefix=".parquet-", dir=out.parent)
-    os.close(handle)
+    beside = out.with_name(f".parquet-{uuid.uuid4().hex}")
+    beside.touch(exist_ok=False)  # with the rights that other files of the user get
     try:
         frame.to_parquet(beside, engine="pyarrow", index=False)
-        os.replace(beside, out)  # noqa: PTH105 - mkstemp gives a text
+        beside.replace(out)
     except ImportError:
         raise FormatError(
             "--to parquet needs the package pyarrow: pip install 'convnet-bench[parquet]'"
         ) from None
     finally:
-        Path(beside).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)

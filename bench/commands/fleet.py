@@ -1,7 +1,9 @@
 """The command `bench fleet`: the machines of a cluster measure one run, a directory a kind."""
 
+import contextlib
 import dataclasses
 import datetime
+import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,28 +52,30 @@ def run(asked: Asked) -> int:
     versions = versions_of(provenance.fixed(probe.look((), {}, 180.0)))
     begun = _begun(asked, versions, git)
     path, fields, units = begun.path, begun.fields, begun.units
-    with on_ray.connected(asked.address, Path.cwd()) as cluster:
-        if not asked.resume:
-            _create(begun, versions, git)
-        log = Journal(path / fleet_journal.NAME)
-        driver = Driver(
-            cluster=cluster,
-            log=log,
-            lines=fleet_journal.read(path / fleet_journal.NAME),
-            run=fields,
-            units=units,
-            versions=versions,
-            git=git,
-            tell=lambda text: tables.say(console, text),
-        )
-        interrupted, complete = False, False
-        try:
-            complete = driver.measure()
-        except KeyboardInterrupt:
-            interrupted = True
-        finally:
-            log.close()
-    _results(path, driver, console)
+    with contextlib.ExitStack() as held:
+        with on_ray.connected(asked.address, Path.cwd()) as cluster:
+            if not asked.resume:
+                _create(begun, versions, git)
+            held.callback(os.close, directories.lock(path))
+            log = Journal(path / fleet_journal.NAME)
+            driver = Driver(
+                cluster=cluster,
+                log=log,
+                lines=fleet_journal.read(path / fleet_journal.NAME),
+                run=fields,
+                units=units,
+                versions=versions,
+                git=git,
+                tell=lambda text: tables.say(console, text),
+            )
+            interrupted, complete = False, False
+            try:
+                complete = driver.measure()
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                log.close()
+        _results(path, driver, console)
     if not complete:
         if not driver.machines:
             tables.say(console, f"no node measures; start one by: {on_ray.START}")

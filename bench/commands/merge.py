@@ -1,15 +1,19 @@
 """The command `bench merge DIR… --out RUN`: the shards of a run become one run directory."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.commands import derive
+from bench.core import decode
 from bench.core.exit_codes import FAILED, OK
-from bench.core.text import command
+from bench.core.records import RecordError
+from bench.core.text import command, number_of
+from bench.engine.scheduler import RunSoFar
 from bench.results import run_directory
 from bench.shards import merge, read
 from bench.shards.merge import Merged
+from bench.shards.read import Part
 from bench.terminal import run_summary
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
@@ -35,6 +39,8 @@ def run(given: Sequence[Path], out: Path) -> int:
         path = out if len(merged) == 1 else out / one.name
         merge.write(one, path, ["bench", *sys.argv[1:]])
         tables.say(console, told(one, path))
+        for text in cut_short(one):
+            tables.say(console, text)
         results, entries, plots = derive.write_all(path)
         run_summary.show(results, entries, plots, console)
     lacking = merge.missing(merged)
@@ -50,6 +56,32 @@ def told(one: Merged, path: Path) -> str:
     by = "1 machine" if nodes == 1 else f"{nodes} machines"
     which = "shard" if len(one.shards) == 1 else "shards"
     return f"{path}: {which} {numbers} of {one.parts[0].shard.count}, measured by {by} ({one.name})"
+
+
+def cut_short(one: Merged) -> Iterator[str]:
+    """Yield a note for each shard that ended before it had all of its replicates."""
+    for part in one.parts:
+        if lacking := _lacking(part):
+            go_on = command("bench", "run", "--resume", part.path)
+            yield (
+                f"note: {part.path}: shard {part.shard} lacks {number_of(lacking, 'outcome')}, so "
+                f"some figures have fewer replicates; go on there by {go_on}, then merge again"
+            )
+
+
+def _lacking(part: Part) -> int:
+    """Return how many outcomes a shard would still have measured, had it not ended."""
+    seen = RunSoFar()
+    for entry in part.entries:
+        seen.add(entry)
+    own = part.shard.share(part.description.config.replicates)
+    try:
+        cases = [decode.case(dict(one)) for one in part.description.cases]
+    except RecordError:  # written by hand: nobody knows what it was asked for
+        return 0
+    return sum(
+        max(0, own - len(seen.replicates(case))) for case in cases if not seen.given_up(case)
+    )
 
 
 def _what_to_do(lacking: Sequence[int], one: Merged) -> str:

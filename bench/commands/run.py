@@ -508,14 +508,44 @@ def _peaks(begun: _Begun, say: Callable[[str], None]) -> OneOff | None:
 def _measure(begun: _Begun, console: Console) -> int:
     directory = begun.directory
     holder = run_directory.lock(directory)
+    try:  # in a notebook the process goes on after an error
+        ended = _measure_alone(begun, console)
+    finally:
+        run_directory.release(holder)
+    if mixed := probe.edited(begun.sources):
+        tables.say(console, f"note: {mixed}; start a new run")
+    go_on = command("bench", "run", "--resume", directory.path)
+    if ended.interrupted:
+        tables.say(console, f"interrupted; to resume: {go_on}")
+        return INTERRUPTED
+    if not ended.enough:
+        tables.say(console, f"to measure the rest: {go_on}")
+    if ended.stopped:
+        raise ended.stopped
+    return ended.code
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """stopped: why it ended early.  enough: whether everything was measured."""
+
+    code: int
+    interrupted: bool
+    enough: bool
+    stopped: UserError | None
+
+
+def _measure_alone(begun: _Begun, console: Console) -> _Ended:
+    """Measure, and write what follows from the journal, in a directory that is locked."""
+    directory = begun.directory
     if begun.description:  # not before: another run may be writing here
         run_directory.change(directory, begun.description)
-    log = journal.Journal(directory.journal)
     seen = RunSoFar()
     if begun.known:
         seen.learn(begun.known)
     for entry in journal.read(directory.journal):
         seen.add(entry)
+    log = journal.Journal(directory.journal)
     interrupted, stopped, enough = False, None, False
     earlier = [one for outcomes in seen.outcomes.values() for one in outcomes]
     with Bar(console, cases=begun.plan.cases, earlier=earlier) as bar:
@@ -545,21 +575,9 @@ def _measure(begun: _Begun, console: Console) -> int:
         finally:
             log.close()
     code, failed = _results(directory, runner.spent.completed(time.monotonic() - began_s), console)
-    stopped = stopped or failed
     run_directory.finish(directory, complete=enough)
     run_directory.link_latest(directory)
-    run_directory.release(holder)
-    if mixed := probe.edited(begun.sources):
-        tables.say(console, f"note: {mixed}; start a new run")
-    go_on = command("bench", "run", "--resume", directory.path)
-    if interrupted:
-        tables.say(console, f"interrupted; to resume: {go_on}")
-        return INTERRUPTED
-    if not enough:
-        tables.say(console, f"to measure the rest: {go_on}")
-    if stopped:
-        raise stopped
-    return code
+    return _Ended(code, interrupted, enough, stopped or failed)
 
 
 def _results(

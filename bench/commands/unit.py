@@ -74,7 +74,7 @@ def shard(asked: Mapping[str, Any]) -> dict[str, Any]:
     console = Console(file=io.StringIO(), width=100)
     with tempfile.TemporaryDirectory(prefix="bench-shard-") as folder:
         path = Path(folder) / "shard"
-        measure.measured(
+        ran = measure.measured(
             measure.Asked(
                 **given,
                 out=path,
@@ -83,6 +83,8 @@ def shard(asked: Mapping[str, Any]) -> dict[str, Any]:
             ),
             console,
         )
+        if ran.code == measure.INTERRUPTED:  # a part of a unit would count as the whole of it
+            return {"error": "was interrupted before its end"}
         failures = path / "failures"
         return {
             "run": json.loads((path / RUN).read_text(encoding="utf-8")),

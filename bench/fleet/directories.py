@@ -1,6 +1,7 @@
 """The directory of a fleet: how it began, its journal, and a run directory for each kind."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,24 @@ def reopen(path: Path) -> dict[str, Any]:
             f"--resume {path}: its {DESCRIPTION} is damaged; start a new fleet run"
         ) from None
     return dict(document)
+
+
+def lock(path: Path) -> int:
+    """Lock the directory until this process ends or closes the handle that is returned.
+
+    Two drivers would measure every unit twice, and replace each other's run directories.
+
+    Raises FleetError if another one has the lock.
+    """
+    import fcntl
+
+    handle = os.open(path / journal.NAME, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise FleetError(f"{path}: another `bench fleet` is writing here; wait for it") from None
+    return handle
 
 
 def write_runs(

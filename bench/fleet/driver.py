@@ -79,6 +79,10 @@ class Driver:
     _in_flight: dict[object, _Flight] = field(default_factory=dict)
     _lost_in_a_row: dict[str, int] = field(default_factory=dict)  # by identity
     _told_head: bool = False
+    _earlier: int = field(init=False)  # lines of the drivers before this one
+
+    def __post_init__(self) -> None:
+        self._earlier = len(self.lines)
 
     def measure(self) -> bool:
         """Measure until every kind has its units.  False: some could not be measured.
@@ -183,9 +187,10 @@ class Driver:
         return left[0]
 
     def _tries(self, kind_id: str, unit: int) -> int:
+        """Return how often this driver has lost a unit: a resume tries it again."""
         return sum(
             isinstance(one, Gone) and (one.kind_id, one.unit) == (kind_id, unit)
-            for one in self.lines
+            for one in self.lines[self._earlier :]
         )
 
     def _end(self, flight: _Flight, result: Answer | Lost) -> None:
@@ -210,8 +215,17 @@ class Driver:
         kind_id = kinds.kind(answer["fixed"], on.label)
         name = kinds.folder_name(answer["devices"], kind_id, on.label)
         node = answer["node"]
-        self.machines[on.identity] = Machine(on=on, node=node, kind_id=kind_id, name=name)
+        machine = Machine(on=on, node=node, kind_id=kind_id, name=name)
+        self.machines[on.identity] = machine
         self.tell(f"node {on.address} is a {name}")
+        if why := self._why_odd(machine):
+            self.benched.add(on.identity)
+            self.tell(f"node {on.address} stays left out: {why}")
+
+    def _why_odd(self, machine: Machine) -> str | None:
+        """Return why a node is not like the others of its kind, as an earlier driver found."""
+        named = {(one.kind_id, one.node): one.why for one in self.lines if isinstance(one, Odd)}
+        return named.get((machine.kind_id, identity_of(machine)))
 
     def _done(self, machine: Machine, unit: int, answer: Mapping[str, Any]) -> None:
         """Keep a unit, and look whether its node is like the others."""

@@ -23,7 +23,7 @@ OF_ONE_SHARD = frozenset({"shard", "spent", "command", "started", "run_id", "nam
 class Merged:
     """All that was measured on one kind of machine, each shard a single time.
 
-    again: shards that were given before; the fuller one of the two counts.
+    again: shards that are given once more; of two, the one with more measurements counts.
     """
 
     kind: str
@@ -57,7 +57,7 @@ def _without_copies(kind: str, found: Sequence[Part]) -> Merged:
         other = best.setdefault(part.shard.index, part)
         if other is part:
             continue
-        if part.outcomes > other.outcomes:
+        if (part.measured, part.outcomes) > (other.measured, other.outcomes):
             best[part.shard.index], part = part, other
         again.append(part)
     return Merged(kind, [best[index] for index in sorted(best)], again)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
-from bench.core.records import Entry, StaticMetrics
+from bench.core.records import Entry, Measurement, StaticMetrics
 from bench.core.shard import Shard
 from bench.host import environment
 from bench.results import directory_kind, journal, run_json
@@ -47,6 +47,10 @@ class Part:
         return sum(not isinstance(one, StaticMetrics) for one in self.entries)
 
     @property
+    def measured(self) -> int:
+        return sum(isinstance(one, Measurement) for one in self.entries)
+
+    @property
     def node(self) -> str:
         """The computer; shards of earlier versions do not say, so each counts as its own."""
         return self.description.machine.node or f"shard {self.shard.index}"
@@ -67,7 +71,8 @@ def _directories(given: Iterable[Path]) -> Iterator[Path]:
         if (path / RUN).exists() or not path.is_dir():
             yield path
         else:
-            yield from sorted(one.parent for one in path.glob(f"*/{RUN}"))
+            found = sorted(one.parent for one in path.glob(f"*/{RUN}"))
+            yield from (one for one in found if not one.name.startswith("."))  # of a killed start
 
 
 def part_of(path: Path) -> Part:

@@ -129,7 +129,8 @@ def _case(number: int, request: Request, engine: valgrind.Callgrind | Perf) -> C
         random.seed(0)
         torch.manual_seed(0)
         weights.use(request.weights)
-        step = prepare.build(request).step
+        built = prepare.build(request)
+        step = built.step
         step.settle()
 
         def calls(count: int) -> None:
@@ -137,6 +138,7 @@ def _case(number: int, request: Request, engine: valgrind.Callgrind | Perf) -> C
                 step()
 
         lengths = LENGTHS_OF_SHORT if _warm(step) < SHORT_S else LENGTHS_OF_LONG
+        prepare.refuse_used_up(built)
         gc.collect()
         engine.begin()
         for length in (lengths[-1], *lengths):  # the first is not looked at
@@ -147,6 +149,7 @@ def _case(number: int, request: Request, engine: valgrind.Callgrind | Perf) -> C
                 )
             engine.count(name_of(number, length), lambda length=length: calls(length))  # type: ignore[misc]
         engine.end()
+        prepare.refuse_used_up(built)
         step.prepare(1)
         return CaseCounted(case_id=case_id, lengths=lengths, calls=python_calls.counted(step))
     except Exception as error:  # whatever the subject raises

@@ -1,7 +1,9 @@
 """`bench.compare`: callables that take turns, and whether they compute the same."""
 
+import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -95,6 +97,20 @@ def test_another_shape_another_form_and_other_nans_are_differences() -> None:
     assert not any(one.same for one in found.outputs.values())
 
 
+def test_a_mask_of_infinities_is_not_one_of_the_lowest_number() -> None:
+    lowest = torch.finfo(torch.float32).min
+    found = compared(
+        {
+            "infinite": lambda x: x.masked_fill(x > 1, -torch.inf),
+            "lowest": lambda x: x.masked_fill(x > 1, lowest),
+            "same": lambda x: x.masked_fill(x > 1, -torch.inf),
+        },
+        torch.tensor([0.0, 2.0, torch.nan]),
+    )
+    assert "infinite at different places" in found.outputs["lowest"].why
+    assert found.outputs["same"].why == "outputs are equal, bit for bit"
+
+
 def test_a_backward_that_is_wrong_is_found_in_training() -> None:
     class Detached(nn.Module):
         def __init__(self, inner: nn.Sequential) -> None:
@@ -116,6 +132,69 @@ def test_the_same_random_numbers_are_drawn_by_each() -> None:
     assert found.outputs["b"].why == "outputs are equal, bit for bit"
 
 
+def test_each_starts_with_the_same_attributes() -> None:
+    """A cache that the first call makes is there in no other first call."""
+
+    class Caching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.past: list[Tensor] = []
+            self.calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.past.append(x)
+            self.calls += 1
+            return torch.stack(self.past).sum(0) * self.calls
+
+    model = Caching()
+    found = compared({"a": lambda x: model(x), "b": lambda x: model(x)}, torch.ones(3))
+    assert found.outputs["b"].why == "outputs are equal, bit for bit"
+    assert (model.past, model.calls) == ([], 0)
+
+
+def test_accelerators_that_are_not_in_use_are_not_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing would put their random numbers back."""
+    seeded: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeded.append)
+    compared({"a": nn.Dropout(), "b": nn.Dropout()}, torch.ones(100), mode="training")
+    assert seeded == []
+
+
+class Noisy(nn.Module):
+    """Draws from generators of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = torch.Generator().manual_seed(3)
+        self.draw = random.Random(3)
+        self.numbers = np.random.default_rng(3)
+        self.older = np.random.RandomState(3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        drawn = self.draw.random() + self.numbers.random() + self.older.rand()
+        return x * torch.rand(3, generator=self.own) * drawn
+
+    def states(self) -> list[str]:
+        own = self.own.get_state().tolist()
+        numbers, older = self.numbers.bit_generator.state, self.older.get_state()
+        return [repr(one) for one in (own, self.draw.getstate(), numbers, older)]
+
+
+def test_generators_of_their_own_are_restored_for_each_and_at_the_end() -> None:
+    model = Noisy()
+    closed = torch.Generator().manual_seed(5)
+    expected, after = model.states(), closed.get_state()
+
+    def noisy(x: Tensor) -> Tensor:
+        out: Tensor = model(x) * torch.rand(3, generator=closed)
+        return out
+
+    found = compared({"a": noisy, "b": lambda x: noisy(x)}, torch.ones(3))
+    assert found.outputs["b"].why == "outputs are equal, bit for bit"
+    assert model.states() == expected
+    assert torch.equal(closed.get_state(), after)
+
+
 def test_each_starts_with_the_same_buffers() -> None:
     class Counting(nn.Module):
         def __init__(self) -> None:
@@ -130,6 +209,14 @@ def test_each_starts_with_the_same_buffers() -> None:
     model = Counting()
     found = compared({"a": lambda x: model(x), "b": lambda x: model(x)}, torch.ones(3))
     assert found.outputs["b"].why == "outputs are equal, bit for bit"
+
+
+def test_calls_that_leave_more_behind_and_outputs_without_numbers_are_said() -> None:
+    model = restless()
+    found = compared({"a": model, "b": lambda x: x / 0 - x / 0}, torch.ones(6, 4))
+    assert "growing" in found.flags
+    assert any("each call leaves more behind in seen" in one for one in found.doubts)
+    assert any(one.startswith("b: ") and "NaN" in one for one in found.doubts)
 
 
 def test_a_single_callable_is_refused() -> None:

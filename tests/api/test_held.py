@@ -1,6 +1,9 @@
 """A callable is searched for the models, optimizers and tensors that it uses."""
 
 import functools
+import types
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +40,53 @@ def test_closures_defaults_partials_and_objects_are_searched() -> None:
 
     found = held_by([inside, functools.partial(torch.add, three), Trainer().step])
     assert {id(module) for module in found.modules} == {id(m) for m in (one, two, three, four)}
+
+
+@dataclass(slots=True)
+class Slotted:
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    def step(self) -> None:
+        pass
+
+
+def test_a_model_that_a_module_or_a_class_holds_is_found() -> None:
+    class Shared:
+        model = small()
+
+    place: Any = types.ModuleType("parts_of_a_user")
+    place.model = small()
+    names = {"place": place, "Shared": Shared}
+    function = eval("lambda x: place.model(Shared.model(x))", names)
+    found = held_by([function])
+    wanted = (place.model, Shared.model)
+    assert {id(one) for one in found.modules} == set(map(id, wanted))
+
+
+def test_long_lists_do_not_hide_what_lies_beside_them() -> None:
+    class Engine:
+        def __init__(self) -> None:
+            self.model = small()
+
+    class Trainer:
+        def __init__(self) -> None:
+            self.files = [Path(str(number)) for number in range(20_000)]
+            self.sizes = list(range(20_000))
+            self.engine = Engine()
+
+        def step(self) -> None:
+            pass
+
+    trainer = Trainer()
+    assert held_by([trainer.step]).modules == (trainer.engine.model,)
+
+
+def test_an_object_with_slots_is_searched() -> None:
+    model = small()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    found = held_by([Slotted(model, optimizer).step])
+    assert (found.modules, found.optimizers) == ((model,), (optimizer,))
 
 
 def test_a_part_of_a_model_is_not_named_beside_it_and_an_optimizer_is_found() -> None:

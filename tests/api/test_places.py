@@ -103,3 +103,11 @@ def test_a_call_worked_where_its_output_lies_or_where_it_allocated(
     before: dict[str, int], after: dict[str, int], outputs: Any, expected: str | None
 ) -> None:
     assert places.worked_on(before, after, outputs) == expected
+
+
+def test_the_only_accelerator_of_a_callable_is_found_beside_tensors_on_the_cpu() -> None:
+    assert places.accelerator_of(held(torch.ones(2)), given(on("cuda:1"))) == "cuda:1"
+    assert places.accelerator_of(held(on("cuda:1")), given(torch.ones(2))) == "cuda:1"
+    assert places.accelerator_of(held(torch.ones(2)), given(torch.ones(2))) is None
+    with pytest.raises(places.PlaceError, match="on cuda:0 and cuda:1: say by on= which one"):
+        places.accelerator_of(held(on("cuda:0")), given(on("cuda:1")))

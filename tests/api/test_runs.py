@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import bench
+from bench.api import runs
 from bench.api.pictures import PictureError
 from bench.api.runs import RunError, name_of_subject
 from bench.commands import run
@@ -89,6 +90,25 @@ def maker() -> None:
 def test_a_function_is_named_by_its_module() -> None:
     assert name_of_subject(maker) == "tests.api.test_runs:maker"
     assert name_of_subject("a.b:c") == "a.b:c"
+
+
+def test_a_setting_of_none_is_not_given() -> None:
+    assert runs._split({"batch": None, "device": "cpu", "budget": None, "seed": 3}) == (
+        {"device": ["cpu"]},
+        {"seed": 3},
+    )
+    with pytest.raises(RunError, match="'batchs' is not a setting"):
+        runs._split({"batchs": None})
+
+
+class Made:
+    @classmethod
+    def small(cls) -> "Made":
+        return cls()
+
+
+def test_a_class_method_is_named_by_its_class() -> None:
+    assert name_of_subject(Made.small) == "tests.api.test_runs:Made.small"
 
 
 def test_what_other_processes_cannot_find_is_refused_in_words() -> None:

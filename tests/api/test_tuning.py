@@ -46,6 +46,14 @@ def test_the_answer_has_settings_speedup_code_and_what_nothing_beats(
     assert "<p>amp bfloat16 is the fastest" in found._repr_html_()
 
 
+def test_a_single_axis_may_be_given_as_a_text(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = ran(monkeypatch, command.Ran(path=tmp_path, code=0, found=made()))
+    bench.tune("net:make", only="amp", fix="threads=1", progress=False)
+    assert (asked[0].only, asked[0].fix) == (("amp",), ("threads=1",))
+
+
 def test_without_pairs_there_is_no_speedup(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ran(monkeypatch, command.Ran(path=tmp_path, code=0, found=made(against_plain=None)))
     assert bench.tune("net:make").speedup is None

@@ -237,6 +237,24 @@ def test_the_time_of_every_session_is_added_up_in_the_description(tmp_path: Path
     assert (spent["imports_s"], spent["samples_s"], spent["waiting_s"]) == (4.0, 3.0, 0.0)
 
 
+def test_an_error_of_a_run_leaves_its_directory_free_for_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The process of a notebook goes on, and would keep the lock."""
+
+    def broken(_: Ending) -> bool:
+        raise RuntimeError("a mistake")
+
+    directory = run_directory.create(Path("run"), {})
+    monkeypatch.setattr(Ending, "measure", broken)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        said(lambda console: run._measure(begun(directory), console))
+    directory.journal.write_text("no journal\n", encoding="utf-8")
+    with pytest.raises(UserError, match="line 1"):
+        said(lambda console: run._measure(begun(directory), console))
+    run_directory.release(run_directory.lock(directory))
+
+
 @pytest.mark.parametrize(
     ("number", "told"),
     [

@@ -8,9 +8,13 @@ import pytest
 from bench.commands import merge
 from bench.commands import run as measure
 from bench.core.errors import UserError
+from bench.core.records import Failure
 from bench.core.shard import WHOLE, Shard
 from bench.plan import config
 from bench.plots import draw
+from tests.support import shards
+from tests.support.cases import case
+from tests.support.results import measurement
 from tests.support.shards import shard
 
 
@@ -56,6 +60,33 @@ def test_merging_prints_the_run_and_names_what_is_missing(
     assert "shard 2 of 3 is missing, so these figures have fewer replicates" in told
     assert "--shard 2/3" in told
     assert (tmp_path / "run" / "measurements.csv").exists()
+
+
+def test_a_shard_that_was_cut_short_is_named_with_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One that was given up by itself lacks nothing."""
+    cases = [case(), case(batch=1)]
+    final = Failure(case=cases[1], replicate=0, status="oom", reason="memory")
+    for index, entries in ((1, [measurement(cases[0], 0, 1.0)]), (2, [])):
+        document = shards.described(
+            config__replicates=4, cases=[one.as_dict() for one in cases]
+        ) | {"shard": {"index": index, "count": 2, "plan": "p"}}
+        shards.write(tmp_path / "in" / str(index), [*entries, final], document)
+    assert merge.run([tmp_path / "in"], tmp_path / "run") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    for index, lacking in ((1, "1 outcome,"), (2, "2 outcomes,")):
+        path = tmp_path / "in" / str(index)
+        assert f"shard {index}/2 lacks {lacking}" in told.replace(str(path), "")
+    assert "bench run --resume" in told
+
+
+def test_a_whole_shard_has_no_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = shards.described(config__replicates=1, cases=[case().as_dict()])
+    document["shard"] = {"index": 1, "count": 1, "plan": "p"}
+    path = shards.write(tmp_path / "in", [measurement(case(), 0, 1.0)], document)
+    assert merge.run([path], tmp_path / "run") == 0
+    assert "lacks" not in capsys.readouterr().out
 
 
 def test_merging_all_shards_of_two_kinds_makes_a_run_for_each(

@@ -1,5 +1,6 @@
 """The run directories of a fleet are made of its journal, at any time again."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def test_they_are_written_anew_and_nothing_is_counted_twice(tmp_path: Path) -> N
         content = (folder / "journal.jsonl").read_text(encoding="utf-8")
         assert content.count('"kind":"measurement"') == 4 * len(CASES)
     assert sorted(one.name for one in tmp_path.iterdir() if one.name.startswith(".")) == []
+
+
+def test_a_directory_has_one_driver_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "fleet"
+    directories.create(path, {"asked": {}, "versions": {}, "units": 3})
+    held = directories.lock(path)
+    with pytest.raises(FleetError, match="another `bench fleet` is writing here"):
+        directories.lock(path)
+    os.close(held)
+    os.close(directories.lock(path))
 
 
 def test_a_name_from_another_machine_leads_to_no_other_folder(tmp_path: Path) -> None:

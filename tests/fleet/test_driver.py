@@ -104,6 +104,14 @@ def test_a_unit_that_is_lost_three_times_is_given_up_and_the_rest_is_measured(
     assert list(counted(tmp_path).values()) == [[1, 3]]
 
 
+def test_a_unit_that_was_given_up_is_tried_again_after_a_resume(tmp_path: Path) -> None:
+    """The nodes may have been mended, and the message says that a resume measures the rest."""
+    broken = MadeUpCluster([node(str(one), fatal="2/3") for one in range(4)])
+    assert not driver(tmp_path, broken, [], units=3).measure()
+    assert driver(tmp_path, MadeUpCluster([node("1")]), [], units=3).measure()
+    assert list(counted(tmp_path).values()) == [[1, 2, 3]]
+
+
 def test_the_units_of_an_odd_node_are_measured_elsewhere(tmp_path: Path) -> None:
     told: list[str] = []
     cluster = MadeUpCluster([node("1"), node("2"), node("3", control_s=1.4e-3)])
@@ -116,6 +124,18 @@ def test_the_units_of_an_odd_node_are_measured_elsewhere(tmp_path: Path) -> None
     counting = journal.counting(lines)
     assert odd.node not in {one.node for one in counting}
     assert sorted(one.unit for one in counting) == [1, 2, 3, 4, 5, 6]
+
+
+def test_an_odd_node_measures_nothing_after_a_resume_either(tmp_path: Path) -> None:
+    """Its units would never count, so that they would never end."""
+    told: list[str] = []
+    first = MadeUpCluster([node("1"), node("2"), node("3", control_s=1.4e-3)])
+    assert driver(tmp_path, first, [], units=6).measure()
+    alone = MadeUpCluster([node("3", control_s=1.4e-3)])
+    assert not driver(tmp_path, alone, told, units=7).measure()
+    assert [one["job"] for one in alone.made[0].asked] == ["look"]
+    (line,) = [line for line in told if "stays left out" in line]
+    assert line.startswith("node 10.0.0.3 stays left out: its controls are 40 % slower")
 
 
 def test_the_commit_is_that_of_the_driver(tmp_path: Path) -> None:

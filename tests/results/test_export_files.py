@@ -180,6 +180,8 @@ def test_pandas_reads_a_row_for_each_case_and_phase_from_parquet(
     assert found.latency_median_s[0] == pytest.approx(0.0117, abs=2e-4)
     assert found.batch.tolist() == [8]
     assert [one.name for one in tmp_path.iterdir() if one.is_file()] == ["run.parquet"]
+    (tmp_path / "plain").touch()
+    assert out.stat().st_mode == (tmp_path / "plain").stat().st_mode  # others may read it as well
 
 
 def test_without_pyarrow_parquet_says_what_to_install(

@@ -53,6 +53,16 @@ def test_the_same_shard_twice_counts_once_and_the_fuller_one_counts(tmp_path: Pa
         assert len(own) == sum(not isinstance(entry, StaticMetrics) for entry in shards.entries())
 
 
+def test_of_two_of_one_shard_the_one_that_failed_gives_way(tmp_path: Path) -> None:
+    """It was measured again because of that."""
+    copy = shards.described(shard={"index": 1, "count": 1, "plan": "p"})
+    failed = Failure(case=case(), replicate=0, status="error", reason="no")
+    first = shards.write(tmp_path / "s1", [failed], copy)
+    again = shards.write(tmp_path / "again", [measurement(case(), 0, 1.0)], copy)
+    for order in ([first, again], [again, first]):
+        assert [part.path for part in merged_once(*order).parts] == [again]
+
+
 def test_missing_shards_are_named_over_all_kinds(tmp_path: Path) -> None:
     here = shard(tmp_path / "s1", 1, 5)
     there = shard(tmp_path / "s4", 4, 5, machine__machine_id="other")

@@ -56,6 +56,12 @@ def test_a_whole_run_and_a_folder_without_runs_are_no_shards(tmp_path: Path) -> 
         read.parts([tmp_path / "nowhere"])
 
 
+def test_what_a_killed_start_left_in_the_folder_is_no_shard(tmp_path: Path) -> None:
+    shard(tmp_path / "all" / "s1", 1, 1)
+    shards.write(tmp_path / "all" / ".bench-0123abcd", [], shards.described())
+    assert [one.path.name for one in read.parts([tmp_path / "all"])] == ["s1"]
+
+
 def test_a_damaged_run_json_is_refused_in_one_line(tmp_path: Path) -> None:
     one = shard(tmp_path / "s1", 1, 2)
     for text in ("", "[]", "{}", '{"machine": {}, "environment": {}}', '{"shard": {"index": "1"}}'):

@@ -653,6 +653,49 @@ class Trained(Small):
 TRAINED = 7.0  # of each weight
 
 
+class UsesUpAnIterator(Small):
+    """The first call does three layers' work, every other one none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = iter([1, 2, 3])
+
+    def forward(self, x: Tensor) -> Any:
+        for _ in self.steps:
+            x = self.fc(x)
+        return x
+
+
+class UsesUpAGenerator(Small):
+    """As many steps as there are calls before the samples end: it ends in the middle of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = {"steps": (one for one in range(9))}
+
+    def forward(self, x: Tensor) -> Any:
+        return self.fc(x) if next(self.held["steps"], None) is not None else x
+
+
+class KeepsAnIterator(Small):
+    """Holds one that no call reads, and makes another in each call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unread = iter([1])
+        self.each = iter([1])
+
+    def forward(self, x: Tensor) -> Any:
+        self.each = iter([1, 2])
+        for _ in self.each:
+            x = self.fc(x)
+        return x
+
+
+def in_a_part() -> Any:
+    return nn.Sequential(UsesUpAnIterator(), Small())
+
+
 class FourImages(Small):
     """Gives inputs of four images for any batch size."""
 

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import platform
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,33 @@ from bench.host import helper
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.verdict import counted as verdicts
+from bench.worker import count
 from tests.support.cases import case
+
+
+class Engine:
+    """Counts nothing, and calls."""
+
+    def begin(self) -> None:
+        pass
+
+    def end(self) -> None:
+        pass
+
+    def count(self, _name: str, work: Callable[[], None]) -> None:
+        work()
+
+
+@pytest.mark.parametrize("subject", ["UsesUpAnIterator", "UsesUpAGenerator"])
+def test_calls_that_have_used_up_an_iterator_of_the_module_are_not_counted(
+    tmp_path: Path, subject: str
+) -> None:
+    folders, engine = Folders(tmp_path / "scratch", tmp_path / "failures"), Engine()
+    one = case(subject=f"tests.subjects.hostile:{subject}", input="4", batch=1, threads="1")
+    asked = request("measure", one, 0, RunOptions(), folders)
+    found = count._case(0, asked, engine)  # type: ignore[arg-type]
+    assert found.error is not None
+    assert "which the calls have used up" in found.error
 
 
 @pytest.mark.slow

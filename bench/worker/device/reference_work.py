@@ -89,7 +89,8 @@ def _works(device_name: str) -> dict[str, Callable[[], object]]:
     numbers = torch.Generator().manual_seed(SEED)
 
     def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=numbers, dtype=torch.float32).to(device_name)
+        made = torch.randn(shape, generator=numbers, dtype=torch.float32, device="cpu")
+        return made.to(device_name)
 
     one, other = draw(MATRIX, MATRIX), draw(MATRIX, MATRIX)
     product = torch.empty_like(one)

@@ -135,6 +135,23 @@ def compiled_from(module: object) -> nn.Module | None:
     return found if isinstance(found, nn.Module) else None
 
 
+def is_compiled(one: object) -> bool:
+    """Return whether a call of this module or function goes through `torch.compile`.
+
+    `Module._compiled_call_impl`, and of functions `_torchdynamo_orig_callable` without
+    `_torchdynamo_disable`: seen in 2.11 to 2.13.
+    """
+    if compiled_from(one) is not None or getattr(one, "_compiled_call_impl", None) is not None:
+        return True
+    wrapped = getattr(one, "_torchdynamo_orig_callable", None) is not None
+    return wrapped and not isinstance(one, nn.Module) and not is_kept_eager(one)
+
+
+def is_kept_eager(one: object) -> bool:
+    """Return whether `torch.compiler.disable` made this function."""
+    return bool(getattr(one, "_torchdynamo_disable", False))
+
+
 def uncompile(module: nn.Module) -> bool:
     """Undo `module.compile()`; whether there was anything to undo.
 

@@ -23,6 +23,7 @@ from bench.worker.device.device import Device, open_device
 from bench.worker.model import growth, pytree, torch_compile
 from bench.worker.model.build import Prepared, load, mixed_dtypes_named, prepare
 from bench.worker.model.step import InferenceStep, Step, TrainingStep
+from bench.worker.model.step_inputs import UnsupportedError
 from bench.worker.timing import call_timing
 from bench.worker.timing.stopwatch import wall_clock
 
@@ -183,6 +184,7 @@ def begin(ready: BuiltCase) -> SettledCase:
         cuda.untuned() if searches else contextlib.nullcontext(),
     ):
         first_call_s = call_timing.first_call(step, ready.device)
+    refuse_used_up(ready)
     infinite = finite.infinite_masks(step.output)
     ready.request.enter(f"after a first call of {first_call_s:.3g} s")
     searching_call_s = call_timing.first_call(step, ready.device) if searches else None
@@ -270,6 +272,7 @@ def end(
     Raises Invalid if anything is no longer what the case requests.
     """
     case, step = ready.case, ready.step
+    refuse_used_up(ready)
     after = state.global_state(ready.prepared.module, ready.device.type)
     refuse(state.problems(case, after, ready.asked))
     if step.skipped_steps > begun.skipped_steps:
@@ -319,6 +322,12 @@ def _why_calls_differ(ready: BuiltCase, begun: SettledCase) -> str | None:
     if words := growth.rising(begun.work, step, lambda: step.prepare(1)):
         said.append(words)
     return "; ".join(said) or None
+
+
+def refuse_used_up(ready: BuiltCase) -> None:
+    """Raise UnsupportedError if calls have used up an iterator that the module holds."""
+    if said := ready.prepared.iterators.used_up():
+        raise UnsupportedError(said)
 
 
 def refuse(problems: list[str]) -> None:

@@ -24,6 +24,7 @@ from bench.core.text import error_line
 from bench.worker.device import torch_private
 from bench.worker.model import (
     dtypes,
+    growth,
     inputs,
     layers,
     lazy,
@@ -80,6 +81,7 @@ class Prepared:
     layer: str | None = None  # dotted name, where it is a layer of the subject
     built_in: frozenset[str] = frozenset()  # floating dtypes of the subject before the case's
     compiled: tuple[str, ...] = ()  # its compiled parts, or the compiled parts that it belongs to
+    iterators: growth.HeldIterators = growth.NO_ITERATORS  # that it held before the first call
 
 
 def build(ref: SubjectRef) -> nn.Module:
@@ -236,6 +238,7 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
     ref = parse(case.subject)
     enter("while it was built")
     whole, built_in, parts = _placed(case)
+    iterators = growth.HeldIterators.of_module(whole)
     args, kwargs = inputs.make(
         case.input,
         whole,
@@ -260,7 +263,12 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
             restore=None,
         )
     seed_all(SEED)  # dropout: the same masks, whatever was called before
-    return dataclasses.replace(prepared, built_in=built_in, compiled=parts)
+    return dataclasses.replace(
+        prepared,
+        built_in=built_in,
+        compiled=parts,
+        iterators=iterators.within(prepared.module),
+    )
 
 
 @contextlib.contextmanager

@@ -3,10 +3,12 @@
 import functools
 import io
 import itertools
+import operator
 import sys
 import types
+import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +99,72 @@ def _can_be_used_up(one: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldIterators:
+    """Iterators that are kept from call to call, with the name of the place of each.
+
+    Only those that something was left in at first: a call that uses such a one up leaves nothing
+    for the next.
+    """
+
+    kept: tuple[tuple[str, Any], ...]
+
+    @classmethod
+    def of_module(cls, *modules: nn.Module) -> "HeldIterators":
+        return cls.of(itertools.chain(*map(_state_holders, modules)))
+
+    @classmethod
+    def of(cls, values: Iterable[tuple[str, Any]]) -> "HeldIterators":
+        """values: by the name of their place.  Containers and objects are searched."""
+        found = {
+            id(one): (name, one)
+            for name, value in values
+            for one in _objects(value)
+            if _can_be_used_up(one) and not _is_used_up(one)
+        }
+        return cls(tuple(found.values()))
+
+    def within(self, module: nn.Module) -> "HeldIterators":
+        """Return those that this module holds, a layer of the one before."""
+        inside = {id(one) for _, value in _state_holders(module) for one in _objects(value)}
+        return HeldIterators(tuple(one for one in self.kept if id(one[1]) in inside))
+
+    def used_up(self) -> str | None:
+        """Say which of them is empty by now, and what to keep instead; else return None."""
+        for name, one in self.kept:
+            if _is_used_up(one):
+                return (
+                    f"{name} is or holds an iterator ({pytree.class_name(one)}), which the calls "
+                    "have used up, so that later calls find it empty: keep a list"
+                )
+        return None
+
+
+NO_ITERATORS = HeldIterators(())
+
+
+def _is_used_up(one: Any) -> bool:
+    """Return whether an iterator that is not written in Python has nothing left, as far as it
+    tells.
+
+    `map`, `zip` and those of itertools end with an iterator that they hold.
+    """
+    if isinstance(one, types.GeneratorType):
+        return one.gi_frame is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of itertools, in Python 3.12
+        try:
+            left = operator.length_hint(one, -1)
+            if left >= 0:
+                return left == 0
+            kind, inner, *state = one.__reduce__()
+        except Exception:  # one of any library, which does not tell
+            return False
+    if kind is itertools.chain:
+        return not state
+    return any(isinstance(part, Iterator) and _is_used_up(part) for part in inner)
+
+
+@dataclass(frozen=True, slots=True)
 class Fingerprint:
     """Detects changes of a value: of its contents, and writes to its tensors."""
 
@@ -127,7 +195,15 @@ def _mark(one: Any) -> Any:
             )
         case _ if isinstance(one, _PLAIN):
             return repr(one)
+        case _ if _is_array(one):  # no array counts its writes
+            return id(one), one.shape, hash(one.tobytes())
     return id(one), _length(one)
+
+
+def _is_array(one: Any) -> bool:
+    """Return whether it is an array of numpy, which this suite does not need."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(one, numpy.ndarray)
 
 
 def _length(one: Any) -> int:
@@ -175,7 +251,8 @@ def _state_holders(module: nn.Module) -> Iterator[tuple[str, Any]]:
                 places |= {kind.__name__: kind, kind.__module__: own}
     for name, place in places.items():
         for attribute, value in list(vars(place).items()):
-            if isinstance(value, (*_CONTAINERS, Tensor)) and not attribute.startswith("__"):
+            kept = isinstance(value, (*_CONTAINERS, Tensor, Iterator))
+            if kept and not attribute.startswith("__"):
                 yield f"{name}.{attribute}", value
 
 

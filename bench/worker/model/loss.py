@@ -126,7 +126,7 @@ class FixedGradient:
             numbers = torch.Generator().manual_seed(SEED + place)
             # float32 whatever the default is: the same numbers in every dtype
             single = torch.complex64 if one.is_complex() else torch.float32
-            made = torch.randn(one.shape, generator=numbers, dtype=single)
+            made = torch.randn(one.shape, generator=numbers, dtype=single, device="cpu")
             made = made.to(one.device, one.dtype)
             with torch.no_grad():
                 self._numbers[key] = torch.empty_like(one, requires_grad=False).copy_(made)

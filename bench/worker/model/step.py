@@ -175,7 +175,7 @@ class InferenceStep(InputState):
         self._inputs = StepInputs(
             args, kwargs, restore=restore, gradients=False, rotate_bytes=rotate_bytes
         )
-        self._autocast = _autocast(device_type, amp)
+        self._autocast = autocast(device_type, amp)
         self._grad_mode = GRAD_MODES[grad_mode]
         self._asked = grad_mode
         self.grad_mode: str | None = None  # as it was at the end of the first call
@@ -254,7 +254,7 @@ class TrainingStep(InputState):
         self._inputs = StepInputs(
             args, kwargs, restore=restore, gradients=True, rotate_bytes=rotate_bytes
         )
-        self._autocast = _autocast(device_type, amp)
+        self._autocast = autocast(device_type, amp)
         self._cudagraphs = cudagraphs
         self._first_call_checked = False  # at the first backward
         self._optimizer = optimizer or _optimizer(module)
@@ -435,7 +435,7 @@ def _require_mode(module: Callable[..., Any], *, training: bool) -> None:
         raise StepError(f"the module is in the wrong mode for {mode}: call {call} on it")
 
 
-def _autocast(device_type: str, amp: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+def autocast(device_type: str, amp: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
     """Make the context of one call: its cache of cast weights must not outlive the call.
 
     Where a device has no autocast, torch warns and runs without it: that is a StepError here.

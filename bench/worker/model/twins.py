@@ -31,6 +31,23 @@ def apart(tensor: Tensor) -> Tensor:
     return twin(tensor, in_own_pages)
 
 
+def apart_together(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return twins, out of sight of the allocator, that share memory as these tensors do.
+
+    tensors: of one storage, which they fill mostly; none a conjugate.
+    """
+    with torch.no_grad():
+        first = tensors[0].detach()
+        whole = torch.empty(0, dtype=torch.uint8, device=first.device)
+        copied = apart(whole.set_(first.untyped_storage())).untyped_storage()
+        return [
+            torch.empty(0, dtype=one.dtype, device=one.device).set_(
+                copied, one.storage_offset(), one.size(), one.stride()
+            )
+            for one in tensors
+        ]
+
+
 def in_own_pages(
     size: Sequence[int], stride: Sequence[int], *, dtype: torch.dtype, device: torch.device
 ) -> Tensor:
@@ -45,7 +62,7 @@ def in_own_pages(
     if device.type != "cpu" or bytes_ < LARGE_BYTES or 0 in size:
         return torch.empty_strided(size, stride, dtype=dtype, device=device)
     pages = torch.frombuffer(mmap.mmap(-1, bytes_), dtype=torch.uint8)
-    return torch.empty(0, dtype=dtype).set_(pages.untyped_storage(), 0, size, stride)
+    return torch.empty(0, dtype=dtype, device=device).set_(pages.untyped_storage(), 0, size, stride)
 
 
 def is_strided(tensor: Tensor) -> bool:

@@ -21,7 +21,7 @@ from bench.worker.jobs.prepare import BuiltCase, Invalid, begin, end, flags, no_
 from bench.worker.model import inplace
 from bench.worker.model.build import load
 from bench.worker.model.step import TrainingStep
-from bench.worker.model.step_inputs import StepError
+from bench.worker.model.step_inputs import StepError, UnsupportedError
 from bench.worker.timing import call_timing
 from tests.subjects import models
 from tests.support import fake_compiler
@@ -101,6 +101,33 @@ def test_what_was_turned_during_the_samples_is_refused_after_them() -> None:
     torch.set_float32_matmul_precision("medium")
     with pytest.raises(Invalid, match="matmul_precision is medium, should be highest"):
         end(built, begun, 0.001)
+
+
+def test_an_iterator_of_the_module_that_the_first_call_uses_up_is_refused() -> None:
+    words = r"^steps is or holds an iterator \(list_iterator\), which the calls have used up"
+    with pytest.raises(UnsupportedError, match=words):
+        begin(build("hostile:UsesUpAnIterator"))
+
+
+def test_an_iterator_that_a_layer_used_up_inside_its_network_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match=r"steps is or holds an iterator"):
+        begin(build("hostile:in_a_part/0"))
+
+
+def test_an_iterator_of_the_module_that_ends_in_the_samples_is_refused() -> None:
+    built = build("hostile:UsesUpAGenerator")
+    begun = begin(built)
+    for _ in range(10):
+        call(built)
+    with pytest.raises(UnsupportedError, match=r"^held is or holds an iterator \(generator\)"):
+        end(built, begun, 0.001)
+
+
+def test_an_iterator_that_no_call_reads_and_one_that_each_call_makes_are_fine() -> None:
+    built = build("hostile:KeepsAnIterator")
+    begun = begin(built)
+    call(built)
+    end(built, begun, 0.001)
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,24 @@
 """Objects left behind by a call are seen in lists, dicts, objects, slots, graphs and shapes."""
 
+import itertools
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.worker.model.growth import Fingerprint, grown, holds_state, rising, sizes, work_of
+from bench.worker.model.growth import (
+    Fingerprint,
+    HeldIterators,
+    grown,
+    holds_state,
+    rising,
+    sizes,
+    work_of,
+)
 
 
 class Slotted:
@@ -28,6 +38,7 @@ def cycle() -> Any:
     ("value", "change"),
     [
         ([], lambda one: one.append(1)),
+        (np.zeros(3), lambda one: one.__iadd__(1)),
         ({"keys": []}, lambda one: one["keys"].append(torch.zeros(1))),
         (SimpleNamespace(count=0), lambda one: setattr(one, "count", 1)),
         (Slotted(), lambda one: one.seen.append(1)),
@@ -47,6 +58,35 @@ def test_a_change_anywhere_inside_shows(value: Any, change: Any) -> None:
 
 def test_tensors_and_plain_values_hold_nothing_that_a_call_could_leave() -> None:
     assert not holds_state((torch.zeros(2), 1, None, "a", (torch.zeros(1),)))
+
+
+@pytest.mark.parametrize(
+    ("iterator", "name"),
+    [
+        ((one for one in range(2)), "generator"),
+        (iter([1, 2]), "list_iterator"),
+        (iter({1: 2, 3: 4}), "dict_keyiterator"),
+        (zip([1, 2], [3, 4], strict=True), "zip"),
+        (map(abs, iter([1, 2])), "map"),
+        (enumerate(one for one in range(2)), "enumerate"),
+        (itertools.chain([1], [2]), "itertools.chain"),
+        (itertools.islice([1, 2, 3], 2), "itertools.islice"),
+    ],
+    ids=lambda one: type(one).__name__ if not isinstance(one, str) else one,
+)
+def test_an_iterator_is_used_up_when_its_last_item_was_taken(iterator: Any, name: str) -> None:
+    held = HeldIterators.of([("steps", {"inside": [iterator]})])
+    next(iterator)
+    assert held.used_up() is None
+    for _ in iterator:
+        pass
+    assert str(held.used_up()).startswith(f"steps is or holds an iterator ({name}), which")
+    assert HeldIterators.of([("steps", iterator)]).kept == ()
+
+
+def test_iterators_without_an_end_are_never_used_up() -> None:
+    held = HeldIterators.of([("all", [itertools.count(), itertools.cycle([1]), [1]])])
+    assert held.kept == ()
 
 
 class Keeps(nn.Module):
