@@ -13,7 +13,7 @@ from bench.ab import pair_journal, variants
 from bench.ab.ab_plan import AbError, Asked, Planned
 from bench.host import environment
 from bench.plan import config
-from bench.results import run_directory
+from bench.results import directory_kind, run_directory
 from bench.verdict.looks import FRESH_PAIRS
 
 DESCRIPTION = "ab.json"
@@ -100,6 +100,8 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
             f"--resume {path}: a resume keeps the arguments of the comparison; only --budget, "
             "--timeout, --pairs and --strict may be given as well"
         )
+    if other := directory_kind.mistaken(path, (directory_kind.COMPARISON,)):
+        raise AbError(f"--resume {path}: {other}")
     try:
         stored = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         before, commits = stored["asked"], {}

@@ -44,7 +44,7 @@ from bench.engine import policy
 from bench.host import environment, gpu_driver, preflight
 from bench.host.git import top_of
 from bench.plots import posterior as posterior_plot
-from bench.results import run_directory
+from bench.results import directory_kind, run_directory
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
@@ -382,6 +382,8 @@ def _refuse_changes(path: Path, planned: Planned) -> None:
 
 def _document(path: Path) -> dict[str, Any]:
     """Return the content of bisect.json.  Raises BisectError."""
+    if other := directory_kind.mistaken(path, (directory_kind.BISECTION,)):
+        raise BisectError(f"--resume {path}: {other}")
     try:
         return dict(json.loads((path / DESCRIPTION).read_text(encoding="utf-8")))
     except OSError as error:

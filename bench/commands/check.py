@@ -13,6 +13,7 @@ from bench.core.text import number_of
 from bench.explain import matching, text
 from bench.explain.explanation import explain
 from bench.results import distinct_runs, history, profile_load, profile_parts
+from bench.results.directory_kind import FLEET, kind_of
 from bench.results.loading import ReadError, load
 from bench.results.profile_load import is_profile
 from bench.results.profile_tables import SUMMARY
@@ -177,7 +178,7 @@ def _baseline(path: Path, run: Results) -> tuple[Results | None, list[str]]:
     """
     if not path.exists():
         raise ReadingError(f"--baseline {path}: no such file or directory")
-    if path.is_file() or (path / "run.json").exists() or (path / "measurements.csv").exists():
+    if path.is_file() or kind_of(path) not in (None, FLEET):
         return load(path), []
     stored, notes = [], []
     for folder in sorted(path.iterdir()):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.ab import ab_plan
-from bench.ab.ab_directory import DESCRIPTION, ChangedError
+from bench.ab.ab_directory import ChangedError
 from bench.commands import ab as comparison
 from bench.commands import provenance
 from bench.core.errors import UserError, one_line
@@ -14,6 +14,7 @@ from bench.history import confirmed, sentences
 from bench.history.confirmed import Answer
 from bench.history.findings import Finding, History
 from bench.plan import config
+from bench.results.directory_kind import COMPARISON, kind_of
 
 PROBE_S = 60.0
 
@@ -82,7 +83,7 @@ def _free(folder: Path) -> Path:
 def _asked(finding: Finding, folder: Path, budget_s: float | None) -> ab_plan.Asked:
     """Return the flags of `bench ab` for this case alone; an unfinished one is resumed."""
     options = {"budget_s": budget_s}
-    if (folder / DESCRIPTION).exists():
+    if kind_of(folder) is COMPARISON:
         return ab_plan.Asked(resume=folder, options=options)
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -107,7 +107,7 @@ def _begun(asked: Asked, versions: Mapping[str, str], git: Mapping[str, Any]) ->
     path = asked.out or run_directory.default_path(
         asked.run.name or "fleet", git["git_commit"], datetime.datetime.now(datetime.UTC)
     )
-    directories.refuse_existing(path)
+    run_directory.refuse_existing(path)
     return _Begun(path, unit.asked_fields(_inside(asked.run, Path.cwd())), units)
 
 

@@ -1,7 +1,6 @@
 """The command `bench report RUN… [PROFILE…]`: it reads results and writes one page."""
 
 import datetime
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,6 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.core.errors import UserError, one_line
-from bench.core.text import command
 from bench.explain import matching
 from bench.explain.explanation import explain
 from bench.history import blessed, commits, confirmed, findings, series, store
@@ -24,6 +22,7 @@ from bench.results import (
     run_directory,
 )
 from bench.results.csv_files import MEASUREMENTS
+from bench.results.directory_kind import FLEET, kind_of
 from bench.results.loading import load
 from bench.results.results import Results
 from bench.terminal.history import headline
@@ -31,7 +30,6 @@ from bench.terminal.progress import wide_console
 from bench.verdict import tables
 
 NAME = "report.html"
-OF_RUNS = (MEASUREMENTS, "run.json", "ab.json")  # files of the directory of a command
 OK = 0
 
 
@@ -82,7 +80,7 @@ def report(given: Sequence[Path], out: Path | None) -> int:
 
 def _runs_of(path: Path) -> list[Path]:
     """Return the finished runs of a store; a path that is no store stays as it is."""
-    if not path.is_dir() or any((path / name).exists() for name in OF_RUNS):
+    if not path.is_dir() or kind_of(path) not in (None, FLEET):
         return [path]
     found = [run for run in store.folders_of_runs(path) if (run / MEASUREMENTS).exists()]
     return found or [path]
@@ -107,29 +105,8 @@ def _past(runs: Sequence[Results], first: Path) -> tuple[Shown | None, str]:
     return section(history, gathered.left, headline(history), notes), ""
 
 
-def _is_search(path: Path) -> bool:
-    """Return whether a directory is one of `bench tune`; a damaged one is not."""
-    try:
-        return "tune" in json.loads(run_directory.RunDir(path).description.read_text("utf-8"))
-    except (OSError, ValueError, TypeError):
-        return False
-
-
 def _load(path: Path) -> Results:
     """Load a finished run.  Raises ReportError, and the errors of `load`."""
-    if (path / "ab.json").exists():
-        raise ReportError(
-            f"{path}: was left by `bench ab`, whose own report lies in it; give the directory of a "
-            "`bench run`"
-        )
-    if run_directory.RunDir(path).description.exists() and not (path / MEASUREMENTS).exists():
-        if _is_search(path):
-            raise ReportError(
-                f"{path}: was left by `bench tune`, whose own report lies in it; give the "
-                "directory of a `bench run`"
-            )
-        go_on = command("bench", "run", "--resume", path)
-        raise ReportError(f"{path}: the run is not finished; go on with: {go_on}")
     found = load(path)
     if not found.rows:
         raise ReportError(f"{path}: its {MEASUREMENTS} has no rows; is the run finished?")

@@ -363,9 +363,6 @@ def _resume(asked: Asked) -> _Begun:
     assert path is not None
     _refuse_flags_beside_resume(asked)
     directory, stored = run_directory.reopen(path)
-    if "tune" in stored:
-        how = command("bench", "tune", "--resume", path)
-        raise MeasureError(f"--resume {path}: is a search of bench tune; go on with: {how}")
     described, before, cases, options = _stored_plan(path, stored)
     longer = _longer(options, asked)
     wholes = dict.fromkeys(parse(case.subject).whole for case in cases)

@@ -25,7 +25,7 @@ from bench.host import environment, gpu_driver, preflight, probe
 from bench.host.probed import Probe
 from bench.plan import expand
 from bench.plan.config import RunOptions
-from bench.results import run_directory
+from bench.results import directory_kind, run_directory
 from bench.results.journal import Journal
 from bench.start import roots
 from bench.terminal.progress import wide_console
@@ -118,7 +118,7 @@ def resume(path: Path) -> int:
     Rounds that were measured whole and checks are taken from the journal; pairs are taken anew.
     """
     start_s = time.monotonic()
-    directory, stored = run_directory.reopen(path)
+    directory, stored = run_directory.reopen(path, (directory_kind.SEARCH,))
     asked = _asked_by(path, stored)
     console = wide_console()
     options = RunOptions(

@@ -10,8 +10,7 @@ from bench.core.records import SCHEMA_VERSION
 from bench.fleet import journal
 from bench.fleet.driver import FleetError, entries_of
 from bench.fleet.journal import Done
-from bench.results import run_directory, run_json
-from bench.results.run_directory import RunDirError
+from bench.results import directory_kind, run_directory, run_json
 from bench.shards import merge
 from bench.shards.merge import Merged
 from bench.shards.read import Part
@@ -30,6 +29,8 @@ def create(path: Path, description: Mapping[str, Any]) -> None:
 
 def reopen(path: Path) -> dict[str, Any]:
     """Return how a fleet began.  Raises FleetError."""
+    if other := directory_kind.mistaken(path, (directory_kind.FLEET,)):
+        raise FleetError(f"--resume {path}: {other}")
     try:
         document = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         asked, versions = document["asked"], document["versions"]
@@ -95,10 +96,3 @@ def _safe(failures: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, text in failures.items():
         if Path(name).name == name:
             yield name, text
-
-
-def refuse_existing(path: Path) -> None:
-    """Raise RunDirError if the path exists."""
-    if path.exists():
-        more = f"; resume it: bench fleet --resume {path}" if (path / DESCRIPTION).exists() else ""
-        raise RunDirError(f"--out {path}: exists already; choose another{more}")

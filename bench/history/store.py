@@ -7,9 +7,9 @@ from pathlib import Path
 
 from bench.core.axes import AXES
 from bench.core.records import Row, whole_phase
-from bench.results import profile_load
+from bench.results import directory_kind
 from bench.results.corrected import FACTOR
-from bench.results.csv_files import MEASUREMENTS, RUN
+from bench.results.csv_files import MEASUREMENTS
 from bench.results.loading import ReadError, description, read_columns
 from bench.results.results import Results
 from bench.results.run_json import Description, Identity, Sampling
@@ -19,7 +19,6 @@ STORE = Path("results/history")
 CONFIRMED = "confirmed"  # folder of the store: the comparisons of `--confirm`
 DEEPEST = 6
 # Files of other commands' directories; one of a profile is told by `profile_load`.
-OTHERS = ("ab.json", "tune.json")
 # Parts of run.json that are large and not used here.
 NOT_READ = ("cases", "layers", "left_out", "parameters", "spent", "machine.peaks", "config.sweeps")
 NEEDED = ("run_id", "case_id", "subject", "mode", "phase", "status", "batch")
@@ -138,12 +137,13 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
         entries = sorted(os.scandir(folder), key=lambda one: one.name)
     except OSError:  # not a folder, or one that we may not read
         return
-    names = {one.name for one in entries}
-    if names & {MEASUREMENTS, RUN}:
-        if MEASUREMENTS in names or not profile_load.is_profile(folder):
-            yield folder
+    if MEASUREMENTS in {one.name for one in entries}:
+        yield folder
         return
-    if depth < DEEPEST and names.isdisjoint(OTHERS):
+    kind = directory_kind.kind_of(folder)
+    if kind in directory_kind.RUNS:
+        yield folder
+    elif depth < DEEPEST and kind in (None, directory_kind.FLEET):  # which has a run of each kind
         for one in entries:
             if one.is_dir(follow_symlinks=False) and not one.name.startswith("."):
                 yield from _below(Path(one.path), depth + 1)

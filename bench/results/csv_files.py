@@ -17,10 +17,10 @@ from typing import Any
 import pandas as pd
 
 from bench.core.records import COLUMNS, Row
+from bench.results import directory_kind
 
-MEASUREMENTS = "measurements.csv"
+RUN, MEASUREMENTS = directory_kind.RUN, directory_kind.MEASUREMENTS
 SAMPLES = "samples.csv"
-RUN = "run.json"
 
 SAMPLE_COLUMNS = (
     "run_id",

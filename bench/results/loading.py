@@ -19,7 +19,7 @@ from bench.core.axes import AXES
 from bench.core.errors import UserError
 from bench.core.records import COLUMNS, LATER_COLUMNS, STATUSES, Row
 from bench.core.text import number_of, shortened
-from bench.results import journal, quiet, run_json
+from bench.results import directory_kind, journal, quiet, run_json
 from bench.results.csv_files import MEASUREMENTS, RUN, SAMPLE_COLUMNS, SAMPLES, text_of
 from bench.results.results import (
     NUMBERS,
@@ -67,7 +67,8 @@ def load(path: Path, *, samples: bool = True) -> Results:
         raise ReadError(f"{path}: no such file or directory; give a run directory")
     folder = path if path.is_dir() else None
     if folder and not (folder / MEASUREMENTS).exists():
-        raise ReadError(f"{path}: has no {MEASUREMENTS}; give the directory of a finished run")
+        nothing = f"{path}: has no {MEASUREMENTS}; give the directory of a finished run"
+        raise ReadError(directory_kind.no_run(path) or nothing)
     rows = _rows(folder / MEASUREMENTS if folder else path)
     return Results(
         path=path,

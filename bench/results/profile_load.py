@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.core import decode
 from bench.core.records import Case, RecordError
+from bench.results import directory_kind
 from bench.results.csv_files import RUN, text_of
 from bench.results.loading import ReadError
 from bench.results.profile_tables import LAYER_COLUMNS, LAYERS, SUMMARY
@@ -43,7 +44,7 @@ class Profiled:
 
 def is_profile(path: Path) -> bool:
     """Return whether `bench profile` made a directory, or the folder of a case in one."""
-    return (path / SUMMARY).exists() or bool(folders(path))
+    return directory_kind.kind_of(path) is directory_kind.PROFILE
 
 
 def folders(path: Path) -> list[Path]:

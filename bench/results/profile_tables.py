@@ -13,10 +13,11 @@ from typing import Any
 
 from bench.core import decode
 from bench.core.records import Case
+from bench.results import directory_kind
 from bench.results.csv_files import write_csv
 from bench.results.run_directory import Folders
 
-FOUND, SUMMARY, MEMORY = "found.json", "profile.json", "memory.csv"
+FOUND, SUMMARY, MEMORY = "found.json", directory_kind.OF_CASE, "memory.csv"
 OPERATORS, LAYERS, KERNELS = "operators.csv", "layers.csv", "kernels.csv"
 FUSED = "fused.csv"
 

@@ -9,18 +9,16 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError, refused
 from bench.core.records import SCHEMA_VERSION, Case
-from bench.core.text import command
-from bench.results import results_folder
+from bench.results import directory_kind, results_folder
+from bench.results.directory_kind import Kind
 from bench.results.results_folder import RESULTS
-
-DESCRIPTIONS = ("run.json", "ab.json")  # a directory with one of them can be resumed
 
 
 class RunDirError(UserError):
@@ -122,8 +120,8 @@ def refuse_existing(path: Path) -> None:
     except OSError as error:  # the name is too long, or we may not enter the folder
         raise RunDirError(f"--out {path}: cannot be written: {error.strerror}") from None
     if there:
-        begun = any((path / name).exists() for name in DESCRIPTIONS)
-        or_else = f", or resume it: {command('--resume', path)}" if begun else ""
+        kind = directory_kind.kind_of(path)
+        or_else = f", or resume it: {kind.resume(path)}" if kind and kind.resumed else ""
         raise RunDirError(f"--out {path}: exists already; choose another{or_else}")
 
 
@@ -141,9 +139,16 @@ def stopped_by(error: OSError) -> str:
     return f"{error.strerror or error}{'; make room, then go on with --resume' if full else ''}"
 
 
-def reopen(path: Path) -> tuple[RunDir, dict[str, Any]]:
-    """Open a directory for a resume, and read its run.json.  Raises RunDirError."""
+def reopen(
+    path: Path, kinds: Collection[Kind] = directory_kind.RUNS
+) -> tuple[RunDir, dict[str, Any]]:
+    """Open a directory for a resume, and read its run.json.  Raises RunDirError.
+
+    kinds: a directory of another kind is refused, with the command that continues it.
+    """
     run = RunDir(path)
+    if other := directory_kind.mistaken(path, kinds):
+        raise RunDirError(f"--resume {path}: {other}")
     try:
         document = json.loads(run.description.read_text(encoding="utf-8"))
         if document["schema"] != SCHEMA_VERSION:

@@ -10,7 +10,7 @@ from bench.core.errors import UserError
 from bench.core.records import Entry, StaticMetrics
 from bench.core.shard import Shard
 from bench.host import environment
-from bench.results import journal, run_json
+from bench.results import directory_kind, journal, run_json
 from bench.results.csv_files import RUN
 from bench.results.run_json import Description, DescriptionError
 from bench.shards import kinds
@@ -84,8 +84,9 @@ def part_of(path: Path) -> Part:
         why = error if isinstance(error, DescriptionError) else f"is damaged ({error!r})"
         raise ShardsError(f"{path / RUN}: {why}") from None
     if described.shard is None:
+        kind = directory_kind.kind_of(path) or directory_kind.A_RUN
         raise ShardsError(
-            f"{path}: is a whole run and not a shard; `bench run --shard i/n` makes shards"
+            f"{path}: is {kind.words} and not a shard; `bench run --shard i/n` makes shards"
         )
     return Part(
         path=path,

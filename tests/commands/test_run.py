@@ -147,7 +147,7 @@ def test_a_search_is_no_run_to_report(tmp_path: Path) -> None:
 
 def test_a_search_is_not_resumed_as_a_run(tmp_path: Path) -> None:
     search = run_directory.create(tmp_path / "search", {"tune": {}})
-    with pytest.raises(run.MeasureError, match="go on with: bench tune --resume"):
+    with pytest.raises(UserError, match="go on with: bench tune --resume"):
         run._resume(run.Asked(resume=search.path))
 
 

@@ -7,6 +7,7 @@ import pytest
 from bench.commands import derive
 from bench.fleet import directories, journal
 from bench.fleet.driver import FleetError
+from bench.results import run_directory
 from bench.results.run_directory import RunDirError
 from tests.support.fleets import CASES, MadeUpCluster, driver, node
 
@@ -60,7 +61,7 @@ def test_a_fleet_is_reopened_as_it_began_and_damage_is_told(tmp_path: Path) -> N
     directories.create(path, {"asked": {"quick": True}, "versions": {"torch": "2"}, "units": 3})
     assert directories.reopen(path)["asked"] == {"quick": True}
     with pytest.raises(RunDirError, match="resume it: bench fleet --resume"):
-        directories.refuse_existing(path)
+        run_directory.refuse_existing(path)
     (path / directories.DESCRIPTION).write_text("{}", encoding="utf-8")
     with pytest.raises(FleetError, match=r"its fleet\.json is damaged"):
         directories.reopen(path)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench.commands import report
+from bench.core.errors import UserError
 from bench.core.records import TRAINING_PHASES, Entry, Failure, Row
 from bench.html import findings, page, run_tables, svg, table_data
 from bench.html.page import build, repeat
@@ -336,13 +337,13 @@ def test_the_page_of_one_run_lies_in_its_folder_beside_its_plots(tmp_path: Path)
 def test_what_another_command_left_is_no_run(tmp_path: Path, left: str, command: str) -> None:
     (tmp_path / left).parent.mkdir(exist_ok=True)
     (tmp_path / left).touch()
-    with pytest.raises(report.ReportError, match=f"was left by `bench {command}`"):
+    with pytest.raises(UserError, match=f"was left by `bench {command}`"):
         report.report([tmp_path], None)
 
 
 def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(report.ReportError, match="go on with: bench run --resume"):
+    with pytest.raises(ReadError, match="go on with: bench run --resume"):
         report.report([tmp_path], None)
 
 

@@ -132,12 +132,15 @@ def test_of_two_that_begin_at_once_one_is_refused(
 
 
 @BEGIN
-def test_what_exists_is_gone_on_with_only_where_it_can_be(tmp_path: Path, begin: Begin) -> None:
+def test_what_exists_is_resumed_by_its_own_command_where_it_can_be(
+    tmp_path: Path, begin: Begin
+) -> None:
     begin(tmp_path / "my run")
     with pytest.raises(UserError) as caught:
         begin(tmp_path / "my run")
     said = f"--out {tmp_path}/my run: exists already; choose another"
-    assert str(caught.value) == f"{said}, or resume it: --resume '{tmp_path}/my run'"
+    name = "run" if begin is begin_run else "ab"
+    assert str(caught.value) == f"{said}, or resume it: bench {name} --resume '{tmp_path}/my run'"
     (tmp_path / "other").mkdir()
     with pytest.raises(UserError, match=r"exists already; choose another$"):
         begin(tmp_path / "other")
