@@ -1,6 +1,7 @@
 """Every directory is known as that of its command, and no command takes that of another."""
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_the_runs_that_are_committed_here_are_known() -> None:
     assert kind_of(ROOT / "tests/data/earlier_run") == directory_kind.A_RUN
 
 
-OWN = {
+OWN: Mapping[str, Callable[[Path], object]] = {
     "run": lambda path: run_directory.reopen(path),
     "tune": lambda path: run_directory.reopen(path, (directory_kind.SEARCH,)),
     "ab": lambda path: ab_directory.stored(Asked(resume=path)),
@@ -97,7 +98,7 @@ def test_a_resume_of_another_commands_directory_names_the_right_command(
 ) -> None:
     path = lay(tmp_path / "left", {file: content})
     with pytest.raises(UserError) as caught:
-        OWN[resumed](path)  # type: ignore[no-untyped-call]
+        OWN[resumed](path)
     said = f" of `bench {made_by}`; to resume: bench {made_by} --resume {path}"
     assert str(caught.value).endswith(said) == (made_by != resumed)
 
