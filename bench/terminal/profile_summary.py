@@ -27,6 +27,7 @@ BOUND_BY = {
     "(CUDA graphs, torch.compile, a larger batch)",
     "waits": "bound by waits: host and device take turns (look for .item(), copies to or from the "
     "host, GradScaler)",
+    "host": "bound by the host, which launches or waits (only kernels tell these apart)",
 }
 
 
@@ -148,9 +149,11 @@ def _in_no_layer(profile: Profile) -> str:
 
 
 def _bound(device: Mapping[str, Any]) -> str:
+    whole = ("until done", "done_s") if device["event_s"] is None else ("events", "event_s")
     times = ", ".join(
         f"{name} {units.seconds(device[key])}"
-        for name, key in (("host", "host_s"), ("events", "event_s"), ("kernels", "busy_s"))
+        for name, key in (("host", "host_s"), whole, ("kernels", "busy_s"))
+        if device[key] is not None
     )
     return f"{BOUND_BY.get(device['bound_by'], 'bound by neither')}: {device['why']} ({times})"
 

@@ -5,10 +5,12 @@ from typing import Any
 
 from bench.worker.device import torch_private
 
-# Kineto's names of a device's activities (libkineto, ActivityType.cpp); its annotations and the
-# overhead of the profiler itself are no work.
-DEVICE_WORK = frozenset({"kernel", "concurrent_kernel", "gpu_memcpy", "gpu_memset"})
-RUNTIME = ("runtime", "driver")  # cuda_runtime, cuda_driver, xpu_runtime, …
+# Kineto's names of a device's activities (libkineto, ActivityType.h), the last two of HPU and MTIA;
+# its annotations and the overhead of the profiler itself are no work.
+DEVICE_WORK = frozenset(
+    {"kernel", "concurrent_kernel", "gpu_memcpy", "gpu_memset", "hpu_op", "mtia_ccp_events"}
+)
+RUNTIME = ("runtime", "driver")  # cuda_runtime, cuda_driver, xpu_runtime, privateuse1_runtime, …
 BACKWARD_NODE = "autograd::engine::evaluate_function: "
 COMPILED_REGION = "Torch-Compiled Region: "
 

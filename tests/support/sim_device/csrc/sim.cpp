@@ -1,5 +1,6 @@
 // A backend of torch outside torch: two simulated accelerators of type PrivateUse1.
 
+#include "profiler.h"
 #include "recurrent.h"
 
 #include <ATen/ATen.h>
@@ -18,6 +19,9 @@ struct Registration {
     at::setHostAllocator(sim::TYPE, &sim::PinnedMemory::get());
     at::RegisterPrivateUse1HooksInterface(new sim::Hooks());
     sim::Driver::get();
+    if (!sim::fault("no_profiler")) {
+      sim::register_profiler();
+    }
   }
 } registration;
 
