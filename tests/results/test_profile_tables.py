@@ -237,6 +237,21 @@ def test_on_an_accelerator_the_devices_time_counts_and_the_bound_is_said(tmp_pat
     assert "the slowest layers, device time per step" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("cuda:0", "(CUDA graphs, torch.compile, a larger batch)"),
+        ("xpu:0", "(torch.compile, a larger batch)"),
+    ],
+)
+def test_cuda_graphs_are_advised_against_launches_where_there_are_any(
+    tmp_path: Path, name: str, advice: str
+) -> None:
+    device = ON_DEVICE["device"] | {"name": name, "bound_by": "launches"}
+    said = profile_summary.sentences(profile(tmp_path, **{**ON_DEVICE, "device": device}))
+    assert advice in said[2]
+
+
 def test_a_device_whose_kernels_are_not_seen_is_told_by_its_events_and_the_hosts_layers(
     tmp_path: Path,
 ) -> None:
