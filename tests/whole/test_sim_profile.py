@@ -182,6 +182,8 @@ def of_turns(
     case = ("--subject", f"turns.py:{subject}", "--input", "8", "--batch", "2")
     mode = ("--device", "sim:1", "--mode", "inference")
     files, summary, _ = profiled(folder, site, *case, *mode, SIM_KERNEL_NS_PER_KIB=0, **settings)
+    copies = [row["kernel"] for row in table(files / "kernels.csv") if "host" in row["kernel"]]
+    assert copies == (["Memcpy sim_to_host"] if subject == "Copy" else [])
     return summary["device"], read(files / "trace.json.gz")
 
 
