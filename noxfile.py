@@ -33,6 +33,7 @@ TORCH_TESTS = (
     "tests/worker/model/test_layers.py",
     "tests/worker/metrics/test_peak_memory.py",
     "tests/worker/jobs/test_profile.py",
+    "tests/worker/profiler/test_events.py",
     "tests/worker/profiler/test_memory_trace.py",
     "tests/worker/profiler/test_memory_history.py",
     "tests/worker/profiler/test_fused.py",

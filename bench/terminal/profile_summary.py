@@ -22,9 +22,10 @@ WORTH_SAYING = 0.1  # share of the step from which on a layer's backward is name
 BOUND_BY = {
     "device": "bound by the device: only less or faster work on it helps",
     "launches": "bound by launches: the host issues work more slowly than the device does it "
-    "(CUDA graphs, torch.compile, a larger batch)",
+    "({graphs}torch.compile, a larger batch)",
     "waits": "bound by waits: host and device take turns (look for .item(), copies to or from the "
     "host, GradScaler)",
+    "host": "bound by the host, which launches or waits (only kernels tell these apart)",
 }
 
 
@@ -146,11 +147,15 @@ def _in_no_layer(profile: Profile) -> str:
 
 
 def _bound(device: Mapping[str, Any]) -> str:
+    whole = ("until done", "done_s") if device["event_s"] is None else ("events", "event_s")
     times = ", ".join(
         f"{name} {units.seconds(device[key])}"
-        for name, key in (("host", "host_s"), ("events", "event_s"), ("kernels", "busy_s"))
+        for name, key in (("host", "host_s"), whole, ("kernels", "busy_s"))
+        if device[key] is not None
     )
-    return f"{BOUND_BY.get(device['bound_by'], 'bound by neither')}: {device['why']} ({times})"
+    said = BOUND_BY.get(device["bound_by"], "bound by neither")
+    graphs = "CUDA graphs, " if device["name"].startswith("cuda") else ""
+    return f"{said.format(graphs=graphs)}: {device['why']} ({times})"
 
 
 def _peak(memory: Mapping[str, Any]) -> str:

@@ -327,6 +327,8 @@ def _profiles(e: Evidence) -> tuple[bool, str]:
         device = e.profiles.get(name)
         if not device:
             raise NotFound(f"no profile of {name}")
+        if device.get("busy_s") is None:
+            _cuda_only(e, "kernels that torch's profiler sees")
         share = number(device.get("busy_s"), "busy_s") / number(device.get("event_s"), "event_s")
         seen.append(f"{name}: bound by {device['bound_by']}, busy {share:.3f}")
         passed = passed and device["bound_by"] == bound_by

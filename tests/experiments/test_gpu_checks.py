@@ -156,6 +156,13 @@ def verdicts(evidence: Evidence) -> dict[int, str]:
     return {one.number: one.verdict for one in results(evidence)}
 
 
+def test_kernels_that_no_profiler_sees_are_skipped_on_a_device_of_another_maker() -> None:
+    unseen = {"bound_by": "device", "busy_s": None, "event_s": 1.0}
+    evidence = having(profiles={"product": unseen})(good())
+    assert verdicts(evidence)[20] == "FAILED"
+    assert verdicts(dataclasses.replace(evidence, device="sim:0"))[20] == "skipped"
+
+
 def test_good_evidence_passes_every_check() -> None:
     assert verdicts(good()) == dict.fromkeys(range(1, 21), "ok")
 

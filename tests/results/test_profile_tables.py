@@ -76,6 +76,7 @@ ON_DEVICE: dict[str, Any] = {
     "device": {
         "name": "cuda:0",
         "host_s": 0.0098,
+        "done_s": 0.021,
         "event_s": 0.02,
         "busy_s": 0.01,
         "waited_s": 0.005,
@@ -235,6 +236,38 @@ def test_on_an_accelerator_the_devices_time_counts_and_the_bound_is_said(tmp_pat
     assert said[2].endswith("(host 9.80 ms, events 20.0 ms, kernels 10.0 ms)")
     text = printed(profile(tmp_path, **ON_DEVICE))
     assert "the slowest layers, device time per step" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("cuda:0", "(CUDA graphs, torch.compile, a larger batch)"),
+        ("xpu:0", "(torch.compile, a larger batch)"),
+    ],
+)
+def test_cuda_graphs_are_advised_against_launches_where_there_are_any(
+    tmp_path: Path, name: str, advice: str
+) -> None:
+    device = ON_DEVICE["device"] | {"name": name, "bound_by": "launches"}
+    said = profile_summary.sentences(profile(tmp_path, **{**ON_DEVICE, "device": device}))
+    assert advice in said[2]
+
+
+def test_a_device_whose_kernels_are_not_seen_is_told_by_its_events_and_the_hosts_layers(
+    tmp_path: Path,
+) -> None:
+    device = ON_DEVICE["device"] | {"busy_s": None, "waited_s": None, "bound_by": "device"}
+    device |= {"why": "the host took 49% of the time to issue it"}
+    said = profile_summary.sentences(profile(tmp_path, device=device))
+    assert said[0] == "60 % of the step is in conv1, 40 % in its backward; 20 % in relu"
+    assert said[2] == (
+        "bound by the device: only less or faster work on it helps: the host took 49% of the time "
+        "to issue it (host 9.80 ms, events 20.0 ms)"
+    )
+    by_host = profile_summary.sentences(profile(tmp_path, device=device | {"bound_by": "host"}))
+    assert by_host[2].startswith("bound by the host, which launches or waits")
+    no_events = profile_summary.sentences(profile(tmp_path, device=device | {"event_s": None}))
+    assert no_events[2].endswith("(host 9.80 ms, until done 21.0 ms)")
 
 
 def test_the_peak_is_told_by_use_the_largest_first(tmp_path: Path) -> None:

@@ -30,7 +30,15 @@ from bench.host.interpreter import Place
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.worker import peak_measuring
-from bench.worker.device import cuda, energy, gpu_monitor, nvidia, out_of_memory, reference_work
+from bench.worker.device import (
+    cuda,
+    energy,
+    gpu_monitor,
+    nvidia,
+    out_of_memory,
+    reference_work,
+    torch_private,
+)
 from bench.worker.device.device import Device, device_names, open_device
 from bench.worker.jobs import profile
 from bench.worker.model.step import InferenceStep
@@ -561,6 +569,8 @@ def test_a_profile_sees_the_kernels_and_what_bounds_the_step(
     """Large products, back to back: device-bound, and busy as long as the events say."""
     if not device.has_events:
         pytest.skip("its events tell the host's time")
+    if torch_private.profiler_activity(device.type) is None:
+        pytest.skip("torch's profiler does not see its kernels")
     monkeypatch.setattr(limits, "allow_writing", lambda: None)
     asked = Request(
         job="profile",

@@ -9,15 +9,22 @@ import csv
 import json
 import os
 import shutil
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from tests.support.paths import ROOT
 from tests.support.sim_device import build
+from tests.support.sim_device.running import (
+    KERNEL_S,
+    LAUNCH_S,
+    SUBJECT,
+    TIMES,
+    bench,
+    project,
+    said,
+    table,
+)
 
 pytestmark = [
     pytest.mark.slow,
@@ -25,18 +32,6 @@ pytestmark = [
         shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler"
     ),
 ]
-
-SUBJECT = """
-from torch import nn
-
-class Net(nn.Sequential):
-    def __init__(self):
-        super().__init__(
-            nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2),
-            nn.Flatten(), nn.Linear(4 * 4 * 4, 10),
-        )
-"""
-
 
 SWEEP = """
 [run]
@@ -61,13 +56,6 @@ device = "sim:1"
 mode = "training"
 amp = "float16"
 """
-# Long enough that the CPU's kernels hide in the launches; work as long as in no other test.
-LAUNCH_S, KERNEL_S = 0.0004, 0.0024
-TIMES = {
-    "SIM_LAUNCH_US": LAUNCH_S * 1e6,
-    "SIM_KERNEL_US": KERNEL_S * 1e6,
-    "SIM_KERNEL_NS_PER_KIB": 0,
-}
 
 
 @pytest.fixture(scope="module")
@@ -76,55 +64,10 @@ def site() -> Path:
     return build.installed()
 
 
-def variables(site: Path, **settings: object) -> dict[str, str]:
-    """Of a process in which the backend is installed."""
-    path = os.pathsep.join((str(site), str(ROOT)))
-    return {**os.environ, "PYTHONPATH": path, **{k: str(v) for k, v in settings.items()}}
-
-
-def said(site: Path, code: str, **settings: object) -> str:
-    """Return the output of Python code; `import torch` loads the backend."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=variables(site, **settings),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def bench(
-    folder: Path, site: Path, *arguments: str, **settings: object
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "bench", *arguments],
-        cwd=folder,
-        env=variables(site, **settings),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def table(file: Path) -> list[dict[str, str]]:
-    with file.open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
-
-
-def project(folder: Path, sweep: str = SWEEP) -> Path:
-    (folder / "net.py").write_text(SUBJECT)
-    (folder / "bench.toml").write_text(sweep)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def run(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Both modes on the CPU and on the device, and half precision on the other device."""
-    folder = project(tmp_path_factory.mktemp("project"))
+    folder = project(tmp_path_factory.mktemp("project"), SWEEP)
     done = bench(folder, site, "run", "--out", "run", **TIMES)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "run"
@@ -468,21 +411,6 @@ def test_a_pair_on_the_device_sees_the_kernels_of_autocast(site: Path, tmp_path:
     )
     plain_s, amp_s = LAUNCH_S + 5 * KERNEL_S, LAUNCH_S + 10 * KERNEL_S
     assert float(found["ratio"]) == pytest.approx(amp_s / plain_s, rel=0.1)
-
-
-def test_a_profile_on_the_device_says_that_its_times_are_the_hosts(
-    site: Path, tmp_path: Path
-) -> None:
-    case = ("--subject", "net.py:Net", "--input", "3,8,8", "--batch", "2", "--device", "sim:0")
-    done = bench(
-        project(tmp_path), site, "profile", *case, "--mode", "training", "--out", "profile", **TIMES
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "a profiled step" in done.stdout
-    assert "torch's profiler saw no work on sim:0" in done.stdout.replace("\n", " ")
-    (found,) = (json.loads(one.read_text()) for one in tmp_path.glob("profile/*/profile.json"))
-    # Both until the device is done, which takes six times as long as the launches.
-    assert 0.5 < found["unprofiled_s"] / found["profiled_s"] < 2
 
 
 STEP = """

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import ProfilerActivity, supported_activities
 
 TESTED = "2.11 and 2.13"  # the versions that all tests have run on
 DYNAMO, INDUCTOR = "torch._dynamo", "torch._inductor.compile_fx"
@@ -241,6 +242,27 @@ def switch(library: str, name: str) -> tuple[Callable[[], bool], Callable[[bool]
 
 
 # --- what the profiler recorded --------------------------------------------------------------
+
+
+def is_outside_torch(device_type: str) -> bool:
+    """Return whether a device's backend is not part of torch (PrivateUse1, under its own name).
+
+    `torch._C._get_privateuse1_backend_name`: seen in 2.11 to 2.13.  Without it False.
+    """
+    name = getattr(torch._C, "_get_privateuse1_backend_name", None)
+    return name is not None and name() == device_type
+
+
+def profiler_activity(device_type: str) -> ProfilerActivity | None:
+    """Return what torch's profiler must record to see the work of a device; None: it cannot.
+
+    torch.profiler's documentation has CPU, CUDA and XPU.  `MTIA`, `HPU` and `PrivateUse1`: seen in
+    2.11 to 2.13.  Nothing tells whether the backend behind PrivateUse1 has registered a profiler
+    (`REGISTER_PRIVATEUSE1_PROFILER`: seen in 2.13, missing in 2.11).
+    """
+    name = "PrivateUse1" if is_outside_torch(device_type) else device_type.upper()
+    found: ProfilerActivity | None = getattr(ProfilerActivity, name, None)
+    return found if found in supported_activities() else None
 
 
 def recorded(prof: Any) -> Any | None:

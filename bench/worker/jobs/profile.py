@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.profiler import ProfilerActivity, profile, supported_activities
+from torch.profiler import ProfilerActivity, profile
 
 from bench.core.allocator_advice import fragmentation
 from bench.core.protocol import Request
@@ -33,6 +33,7 @@ from bench.worker.profiler.calls import CallRecorder
 from bench.worker.profiler.device import (
     Work,
     bottleneck,
+    bottleneck_without_kernels,
     launched_within,
     owned_ns,
     waited_ns,
@@ -61,7 +62,6 @@ PREFAULT_BYTES = 2**28
 WARM_STEPS = 1  # under the profiler, left out: its own buffers are made in it
 RESIDUAL = (OUTSIDE, AUTOGRAD, OPTIMIZER)
 PHASES = ("forward", "backward", "optimizer")
-_ACTIVITIES = {"cuda": ProfilerActivity.CUDA, "xpu": ProfilerActivity.XPU}
 
 
 class ProfileError(RuntimeError):
@@ -124,23 +124,28 @@ def without_profiler(built: prepare.BuiltCase, count: int = STEPS) -> dict[str, 
     """Return the seconds of the step without the profiler.
 
     whole_s: until the device is done; on an accelerator, of calls back to back, host_s to issue
-    one and event_s of it between two events.
+    one, done_s until the device has done it, and event_s of it between two events, if any are used.
     """
     step, device, clock = built.step, built.device, stopwatch.wall_clock
     found = {"whole_s": statistics.median(steps_s(built, step, count))}
-    if device.synchronous or not device.has_events:
+    if device.synchronous:
         return found
-    calls, first, last = step.prepare(2 * STEPS), device.event(), device.event()
+    calls = min(step.prepare(2 * STEPS), 2 * STEPS)
+    events = [device.event(), device.event()] if device.has_events else []
     device.wait()
-    first.record()
+    for first in events[:1]:
+        first.record()
     start_s = clock()
-    for _ in range(min(calls, 2 * STEPS)):
+    for _ in range(calls):
         step()
     issued_s = clock() - start_s
-    last.record()
+    for last in events[1:]:
+        last.record()
     device.wait()
-    calls = min(calls, 2 * STEPS)
-    return found | {"host_s": issued_s / calls, "event_s": first.seconds_until(last) / calls}
+    found |= {"host_s": issued_s / calls, "done_s": (clock() - start_s) / calls}
+    if events:
+        found["event_s"] = events[0].seconds_until(events[1]) / calls
+    return found
 
 
 def _prefault_memory() -> None:
@@ -176,11 +181,11 @@ def traced(
 
     These are of the same kind as those without it (`_without_profiler`): until the device is done.
     """
-    own = _ACTIVITIES.get(built.device.type)
-    wanted = [ProfilerActivity.CPU, *([own] if own else [])]
-    activities = [one for one in wanted if one in supported_activities()]
+    activities = [ProfilerActivity.CPU]
     if built.device.synchronous:
         _prefault_memory()
+    elif (own := torch_private.profiler_activity(built.device.type)) is not None:
+        activities.append(own)
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -219,19 +224,24 @@ def _analyse(
         "kernels": _kernels(works),
         "device": None,
     }
-    if done and "event_s" in plain:
+    if built.device.synchronous:
+        return found
+    host_s, device_s = plain["host_s"], plain.get("event_s", plain["done_s"])
+    busy_s = waited_s = None
+    said = bottleneck_without_kernels(host_s, device_s)
+    if done:
         busy_s = _mean_s(sum(each.values()) for each in device)
         waited_s = _mean_s(waited_ns(events, one.start_ns, one.end_ns) for one in windows)
-        profiled_s = found["host"]["whole_s"]
-        said = bottleneck(plain["host_s"], plain["event_s"], busy_s, waited_s, profiled_s)
-        found["device"] = {
-            "name": built.device.name,
-            "host_s": plain["host_s"],
-            "event_s": plain["event_s"],
-            "busy_s": busy_s,
-            "waited_s": waited_s,
-            **dataclasses.asdict(said),
-        }
+        said = bottleneck(host_s, device_s, busy_s, waited_s, found["host"]["whole_s"])
+    found["device"] = {
+        "name": built.device.name,
+        "host_s": host_s,
+        "done_s": plain["done_s"],
+        "event_s": plain.get("event_s"),
+        "busy_s": busy_s,
+        "waited_s": waited_s,
+        **dataclasses.asdict(said),
+    }
     return found
 
 
@@ -505,9 +515,24 @@ def _notes(found: Mapping[str, Any], built: prepare.BuiltCase) -> list[str]:
     notes += found["flops_notes"]
     if found["memory"] is None:
         notes.append("CUDA graphs allocate nothing when replayed: no memory over time")
-    if not built.device.synchronous and not found["device"]:
-        notes.append(f"torch's profiler saw no work on {built.device.name}: host times alone")
+    if not built.device.synchronous and not found["kernels"]:
+        notes.append(_unseen(built.device.type, built.device.name, events=built.device.has_events))
     return notes
+
+
+def _unseen(type_: str, name: str, *, events: bool) -> str:
+    """Return the note on a device whose kernels are in no table.  events: these time its step."""
+    if torch_private.profiler_activity(type_) is None:
+        why = "torch's profiler has nothing that sees them"
+    elif torch_private.is_outside_torch(type_):
+        why = "its backend gives torch's profiler none"
+    else:
+        why = "torch's profiler saw no work there"
+    timed = "events time" if events else "the host's clock times"
+    return (
+        f"kernels of {name} cannot be seen, as {why}: layers and operators have host times, "
+        f"and {timed} the step as a whole"
+    )
 
 
 def _of_threads(events: Sequence[Event], ranges: Ranges) -> list[str]:

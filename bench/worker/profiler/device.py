@@ -11,14 +11,17 @@ from bench.worker.profiler.owners import Owner, Timeline
 # that.  Waits must take the same tenth before they are the cause.
 DEVICE_BOUND = 0.9
 WAITS = 0.1
+NO_TIME = "no time passed in it"
 # Calls that block the host until the device is done: cuda*Synchronize, hip*Synchronize, xpu's
-# zeEventHostSynchronize and urQueueFinish.
-WAITING = re.compile(r"synchronize|queuefinish|eventwait", re.IGNORECASE)
+# zeEventHostSynchronize and urQueueFinish, and whatever other makers call a sync; no ...Async.
+WAITING = re.compile(r"(?<!a)sync|queuefinish|eventwait", re.IGNORECASE)
 # Copies between device and host block where the host's memory is pageable; with pinned memory those
 # block that do not end in Async; copies inside the device never do (CUDA Runtime API, API
 # synchronization behavior).  Kineto names the copy itself, as the device does it
-# (CuptiActivity.cpp, memcpyName): "Memcpy HtoD (Pageable -> Device)".
-_COPIES = re.compile(r"memcpy", re.IGNORECASE)
+# (CuptiActivity.cpp, memcpyName): "Memcpy HtoD (Pageable -> Device)".  What other makers call their
+# copies says none of that: such a call has blocked where it returned when the copy was done.
+_COPIES = re.compile(r"copy|memcpy", re.IGNORECASE)
+_NAMED_COPY = re.compile(r"Memcpy [A-Z]to[A-Z]\b")
 _TO_OR_FROM_HOST = re.compile(r"Memcpy (HtoD|DtoH)\b")
 _PAGEABLE = re.compile(r"\bPageable\b")
 
@@ -34,7 +37,10 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """The bottleneck of a step: `launches`, `device`, `waits`, or None where it is unknown."""
+    """The bottleneck of a step: `launches`, `device`, `waits`, or None where it is unknown.
+
+    `host` is launches or waits, where the kernels that tell them apart are not seen.
+    """
 
     bound_by: str | None
     why: str
@@ -82,11 +88,11 @@ def owned_ns(done: Iterable[Work], timeline: Timeline) -> dict[Owner, int]:
 def waited_ns(events: Iterable[Event], start_ns: int, end_ns: int) -> int:
     """Return how many nanoseconds the host was blocked between two times."""
     events = list(events)
-    copies = [one for one in events if one.kind == "device" and _TO_OR_FROM_HOST.search(one.name)]
+    done = [one for one in events if one.kind == "device"]
     calls = [one for one in events if one.kind == "runtime" and start_ns <= one.start_ns < end_ns]
-    by_id = {one.id: one for one in copies if one.id}
+    by_id = {one.id: one for one in done if one.id}
     called = {one.id for one in events if one.kind == "runtime"}
-    unclaimed = [one for one in copies if one.id not in called]
+    unclaimed = [one for one in done if one.id not in called]
     return sum(
         call.duration_ns
         for call in calls
@@ -99,11 +105,16 @@ def _blocks(call: Event, copy: Event | None, unclaimed: Iterable[Event]) -> bool
     """Return whether a call that copies blocks the host.
 
     copy:      the device's work for it; None where the trace does not link it.
-    unclaimed: copies that no call in the trace has launched: those that ran meanwhile decide then.
+    unclaimed: work that no call in the trace has launched: what ran meanwhile decides then.
     """
+    if copy and not _NAMED_COPY.search(copy.name):
+        return copy.end_ns <= call.end_ns
     own = [copy] if copy else [one for one in unclaimed if _during(one, call)]
     is_async = "async" in call.name.lower()
-    return any(not is_async or _PAGEABLE.search(one.name) for one in own)
+    return any(
+        _TO_OR_FROM_HOST.search(one.name) and (not is_async or _PAGEABLE.search(one.name))
+        for one in own
+    )
 
 
 def _during(one: Event, call: Event) -> bool:
@@ -111,18 +122,18 @@ def _during(one: Event, call: Event) -> bool:
 
 
 def bottleneck(
-    host_s: float, event_s: float, busy_s: float, waited_s: float, profiled_s: float
+    host_s: float, device_s: float, busy_s: float, waited_s: float, profiled_s: float
 ) -> Bottleneck:
     """Find what bounds a step.
 
     host_s:   the host's time to issue a call, back to back.
-    event_s:  a call's time between events.
+    device_s: a call's time between events, or until the device is done where no events are used.
     busy_s:   time in which the device worked; the profiler does not slow it down.
     waited_s: time in which the host was blocked, of profiled_s, a step under the profiler.
     """
-    if event_s <= 0 or profiled_s <= 0:
-        return Bottleneck(None, "no time passed between the events")
-    busy, waits = busy_s / event_s, waited_s / profiled_s
+    if device_s <= 0 or profiled_s <= 0:
+        return Bottleneck(None, NO_TIME)
+    busy, waits = busy_s / device_s, waited_s / profiled_s
     if busy >= DEVICE_BOUND:
         return Bottleneck("device", f"it worked in {busy:.0%} of the time")
     idle = f"the device idled in {1 - busy:.0%} of the time"
@@ -130,6 +141,17 @@ def bottleneck(
         return Bottleneck(
             "waits", f"{idle}, the host waited for it in {waits:.0%} of a profiled step"
         )
-    if host_s >= DEVICE_BOUND * event_s:
+    if host_s >= DEVICE_BOUND * device_s:
         return Bottleneck("launches", f"{idle}, while the host was issuing work")
     return Bottleneck(None, f"{idle}, and the host neither issued work nor waited")
+
+
+def bottleneck_without_kernels(host_s: float, device_s: float) -> Bottleneck:
+    """Find what bounds a step whose kernels nobody sees.  The times are those of `bottleneck`.
+
+    A host that is done before the device has left it work that waits in line.
+    """
+    if device_s <= 0:
+        return Bottleneck(None, NO_TIME)
+    issued = f"the host took {min(host_s / device_s, 1):.0%} of the time to issue it"
+    return Bottleneck("device" if host_s < DEVICE_BOUND * device_s else "host", issued)

@@ -5,10 +5,13 @@ from typing import Any
 
 from bench.worker.device import torch_private
 
-# Kineto's names of a device's activities (libkineto, ActivityType.cpp); its annotations and the
-# overhead of the profiler itself are no work.
-DEVICE_WORK = frozenset({"kernel", "concurrent_kernel", "gpu_memcpy", "gpu_memset"})
-RUNTIME = ("runtime", "driver")  # cuda_runtime, cuda_driver, xpu_runtime, …
+# Kineto's names of a device's activities (libkineto, ActivityType.h), the last two of HPU and MTIA;
+# its annotations and the overhead of the profiler itself are no work.
+DEVICE_WORK = frozenset(
+    {"kernel", "concurrent_kernel", "gpu_memcpy", "gpu_memset", "hpu_op", "mtia_ccp_events"}
+)
+RUNTIME = ("runtime", "driver")  # cuda_runtime, cuda_driver, xpu_runtime, privateuse1_runtime, …
+MEMCPY = "Memcpy"  # "Memcpy HtoD (Pageable -> Device)" (libkineto, CuptiActivity.cpp, memcpyName)
 BACKWARD_NODE = "autograd::engine::evaluate_function: "
 COMPILED_REGION = "Torch-Compiled Region: "
 
@@ -40,7 +43,7 @@ def of_kineto(results: Any, device_index: int | None) -> list[Event]:
     """
     events = [
         Event(
-            name=one.name(),
+            name=_name(one, kind),
             start_ns=one.start_ns(),
             end_ns=one.start_ns() + one.duration_ns(),
             kind=kind,
@@ -55,6 +58,13 @@ def of_kineto(results: Any, device_index: int | None) -> list[Event]:
         if (kind := _kind(one, device_index)) is not None
     ]
     return sorted(events, key=lambda event: (event.start_ns, -event.end_ns))
+
+
+def _name(event: Any, kind: str) -> str:
+    """Return the name of an event; that of each copy of a device begins as CUDA's do."""
+    name: str = event.name()
+    copies = kind == "device" and torch_private.activity(event) == torch_private.COPY
+    return f"{MEMCPY} {name}" if copies and not name.startswith(MEMCPY) else name
 
 
 def _kind(event: Any, device_index: int | None) -> str | None:

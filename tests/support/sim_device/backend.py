@@ -11,6 +11,8 @@ SIM_MEMORY_BYTES (csrc/timeline.h says what each is), and SIM_FAULT, with commas
 - no_synchronize: a wait for the device raises
 - no_counters: the allocator counts nothing (only at the start)
 - zero_counters: it counts, and tells 0
+- no_profiler: torch's profiler gets nothing from the device (only at the start; torch 2.11 has no
+  place for its profiler, so there it is always so)
 """
 
 import ctypes

@@ -22,6 +22,10 @@ BACKEND = HERE / "backend.py"
 BUILD_S = 900.0
 
 
+# Where torch takes the profiler of a backend outside it: there is none in 2.11.
+PROFILER = "torch/csrc/profiler/standalone/privateuse1_profiler.h"
+
+
 class BuildError(Exception):
     """The compiler failed, or there is none; the message has its words."""
 
@@ -47,6 +51,11 @@ def installed(cache: Path | None = None) -> Path:
         finally:
             shutil.rmtree(made, ignore_errors=True)
     return place
+
+
+def has_profiler() -> bool:
+    """Whether this torch has a place for the backend's profiler (csrc/profiler.h)."""
+    return any((Path(folder) / PROFILER).is_file() for folder in cpp_extension.include_paths())
 
 
 def _cache() -> Path:
@@ -80,12 +89,15 @@ def _install(place: Path, compiler: str) -> None:
 
 def _compile(library: Path, compiler: str) -> None:
     """One call of the compiler: no ninja is needed, and no Python header."""
-    folders = cpp_extension.library_paths()
+    folders, headers = cpp_extension.library_paths(), cpp_extension.include_paths()
     command = [
         compiler,
         *("-shared", "-fPIC", "-std=c++20", "-O1", "-w"),
         f"-D_GLIBCXX_USE_CXX11_ABI={int(torch.compiled_with_cxx11_abi())}",
-        *(f"-I{folder}" for folder in cpp_extension.include_paths()),
+        # As torch itself is built; its header of profilers names kineto's without their folder.
+        *("-DUSE_KINETO", "-DKINETO_NAMESPACE=libkineto", "-DFMT_HEADER_ONLY=1"),
+        *(f"-I{folder}" for folder in headers),
+        *(f"-I{folder}/kineto" for folder in headers),
         str(HERE / "csrc" / "sim.cpp"),
         *(f"-L{folder}" for folder in folders),
         *(f"-Wl,-rpath,{folder}" for folder in folders),

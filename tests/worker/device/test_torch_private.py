@@ -373,6 +373,31 @@ def test_a_parameter_is_put_back_past_a_modules_own_setter() -> None:
     assert torch_private.own_parameters(module)["bias"] is None
 
 
+def test_the_profiler_is_asked_for_what_it_can_see_of_a_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert torch_private.profiler_activity("cpu") is ProfilerActivity.CPU
+    assert torch_private.profiler_activity("mps") is None
+    everything = set(ProfilerActivity.__members__.values())
+    monkeypatch.setattr(torch_private, "supported_activities", lambda: everything)
+    assert torch_private.profiler_activity("cuda") is ProfilerActivity.CUDA
+    assert torch_private.profiler_activity("mtia") is ProfilerActivity.MTIA
+    monkeypatch.setattr(torch._C, "_get_privateuse1_backend_name", lambda: "mine")
+    assert torch_private.profiler_activity("mine") is ProfilerActivity.PrivateUse1
+    assert torch_private.profiler_activity("other") is None
+    monkeypatch.setattr(torch_private, "supported_activities", lambda: {ProfilerActivity.CPU})
+    assert torch_private.profiler_activity("mine") is None
+    assert torch_private.profiler_activity("cuda") is None
+
+
+def test_without_the_name_of_the_backend_outside_torch_none_is_outside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert torch_private.is_outside_torch("privateuseone")
+    monkeypatch.delattr(torch._C, "_get_privateuse1_backend_name")
+    assert not torch_private.is_outside_torch("privateuseone")
+
+
 def test_an_operator_tells_which_of_its_results_are_views() -> None:
     aten = torch.ops.aten
     assert torch_private.makes_views(aten.view.default) == (True,)

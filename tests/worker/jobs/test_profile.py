@@ -71,6 +71,21 @@ def test_a_step_under_the_profiler_and_without_it_are_both_timed_until_the_devic
     assert profiled_s == pytest.approx(11e-3)
 
 
+@pytest.mark.parametrize("has_events", [True, False])
+def test_steps_back_to_back_are_timed_as_issued_and_as_done_and_between_events_if_any_are_used(
+    monkeypatch: pytest.MonkeyPatch, has_events: bool
+) -> None:
+    """The device has as much to do as before, and the host hands it over in a millisecond."""
+    device = FakeDevice(launch_s=1e-3, has_events=has_events)
+    step = FakeStep(device, {"forward": 10e-3})
+    monkeypatch.setattr(stopwatch, "wall_clock", device.clock)
+    built: Any = SimpleNamespace(step=step, device=device)
+    found = profile.without_profiler(built)
+    assert found["host_s"] == pytest.approx(1e-3)
+    assert found["done_s"] == pytest.approx((1e-3 + 10 * 10e-3) / 10)
+    assert ("event_s" in found) == has_events
+
+
 def rows(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {row["layer"]: row for row in found["layers"]}
 

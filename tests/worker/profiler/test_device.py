@@ -2,7 +2,14 @@
 
 import pytest
 
-from bench.worker.profiler.device import bottleneck, launched_within, owned_ns, waited_ns, work
+from bench.worker.profiler.device import (
+    bottleneck,
+    bottleneck_without_kernels,
+    launched_within,
+    owned_ns,
+    waited_ns,
+    work,
+)
 from bench.worker.profiler.events import Event
 from bench.worker.profiler.operators import costs, kernels
 from bench.worker.profiler.owners import Owner, Span, Timeline
@@ -53,6 +60,9 @@ def test_a_step_has_the_work_that_was_launched_in_it() -> None:
         "hipEventSynchronize",
         "zeEventHostSynchronize",
         "urQueueFinish",
+        "aclrtSynchronizeStream",
+        "cnrtQueueSync",
+        "simStreamSynchronize",
     ],
 )
 def test_the_host_waits_in_synchronisation(name: str) -> None:
@@ -102,38 +112,71 @@ def test_a_copy_of_another_call_makes_none_wait() -> None:
     assert waited_ns([clone, kernel(0, 8, 10, name=blocks)], 0, 20) == 0  # begins as it returns
 
 
+@pytest.mark.parametrize("call", ["simCopy", "aclrtMemcpy", "zeCommandListAppendMemoryCopy(M2D)"])
+def test_a_copy_whose_name_says_nothing_has_blocked_if_it_returned_when_the_copy_was_done(
+    call: str,
+) -> None:
+    def traced(copied_until: int) -> list[Event]:
+        return [launch(4, 5, call, long=3), kernel(4, 6, copied_until, name="sim_to_host")]
+
+    assert waited_ns(traced(8), 0, 20) == 3
+    assert waited_ns(traced(9), 0, 20) == 0
+
+
+def test_a_launch_whose_kernel_is_done_at_once_is_no_wait() -> None:
+    events = [launch(4, 5, "simLaunchKernel", long=3), kernel(4, 6, 7, name="sim_copy")]
+    assert waited_ns(events, 0, 20) == 0
+
+
+@pytest.mark.parametrize(
+    ("host_s", "bound_by", "share"),
+    [(1e-3, "device", "10%"), (9.5e-3, "host", "95%"), (11e-3, "host", "100%")],
+)
+def test_without_kernels_a_host_that_is_done_early_leaves_the_device_as_what_bounds_the_step(
+    host_s: float, bound_by: str, share: str
+) -> None:
+    found = bottleneck_without_kernels(host_s, 10e-3)
+    assert found.bound_by == bound_by
+    assert found.why == f"the host took {share} of the time to issue it"
+    assert bottleneck_without_kernels(host_s, 0.0).bound_by is None
+
+
 def test_waits_are_held_against_the_profiled_step_in_which_they_were_seen() -> None:
     slowed = bottleneck(
-        host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=1.5e-3, profiled_s=20e-3
+        host_s=9.8e-3, device_s=10e-3, busy_s=3e-3, waited_s=1.5e-3, profiled_s=20e-3
     )
     assert slowed.bound_by == "launches"
-    waits = bottleneck(host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=2.1e-3, profiled_s=20e-3)
+    waits = bottleneck(
+        host_s=9.8e-3, device_s=10e-3, busy_s=3e-3, waited_s=2.1e-3, profiled_s=20e-3
+    )
     assert waits.bound_by == "waits"
     assert waits.why.endswith("the host waited for it in 10% of a profiled step")
 
 
 def test_a_busy_device_is_what_bounds_the_step_however_long_the_host_waits() -> None:
-    found = bottleneck(host_s=10e-3, event_s=10e-3, busy_s=9.1e-3, waited_s=8e-3, profiled_s=10e-3)
+    found = bottleneck(host_s=10e-3, device_s=10e-3, busy_s=9.1e-3, waited_s=8e-3, profiled_s=10e-3)
     assert found.bound_by == "device"
     assert found.why == "it worked in 91% of the time"
 
 
 def test_an_idle_device_and_a_host_that_issues_is_bound_by_launches() -> None:
-    found = bottleneck(host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=0.2e-3, profiled_s=10e-3)
+    found = bottleneck(
+        host_s=9.8e-3, device_s=10e-3, busy_s=3e-3, waited_s=0.2e-3, profiled_s=10e-3
+    )
     assert found.bound_by == "launches"
     assert "idled in 70%" in found.why
 
 
 def test_an_idle_device_and_a_host_that_waits_is_bound_by_waits() -> None:
-    found = bottleneck(host_s=9.8e-3, event_s=10e-3, busy_s=6e-3, waited_s=4e-3, profiled_s=10e-3)
+    found = bottleneck(host_s=9.8e-3, device_s=10e-3, busy_s=6e-3, waited_s=4e-3, profiled_s=10e-3)
     assert found.bound_by == "waits"
 
 
 def test_where_neither_explains_the_idle_device_nothing_is_claimed() -> None:
     idle = {"host_s": 1e-3, "busy_s": 3e-3, "waited_s": 0.0}
-    assert bottleneck(event_s=10e-3, profiled_s=10e-3, **idle).bound_by is None
-    assert bottleneck(event_s=0.0, profiled_s=10e-3, **idle).bound_by is None
-    assert bottleneck(event_s=10e-3, profiled_s=0.0, **idle).bound_by is None
+    assert bottleneck(device_s=10e-3, profiled_s=10e-3, **idle).bound_by is None
+    assert bottleneck(device_s=0.0, profiled_s=10e-3, **idle).bound_by is None
+    assert bottleneck(device_s=10e-3, profiled_s=0.0, **idle).bound_by is None
 
 
 def test_an_operators_own_time_is_without_what_it_calls() -> None:

@@ -57,6 +57,7 @@ struct Guard final : public c10::impl::DeviceGuardImplInterface {
   }
   void synchronizeStream(const c10::Stream& stream) const override {
     Driver::get().use(stream.device_index());
+    const Call call("simStreamSynchronize");
     Timeline::get().wait(stream);
   }
   void synchronizeDevice(const c10::DeviceIndex given) const override {
@@ -64,6 +65,7 @@ struct Guard final : public c10::impl::DeviceGuardImplInterface {
     Driver::get().use(index);
     TORCH_CHECK_NOT_IMPLEMENTED(!fault("no_synchronize"), "sim cannot be waited for");
     if (!fault("no_wait")) {
+      const Call call("simDeviceSynchronize");
       Timeline::get().wait(index);
     }
   }
@@ -87,6 +89,7 @@ struct Guard final : public c10::impl::DeviceGuardImplInterface {
   }
   void synchronizeEvent(void* event) const override {
     if (event != nullptr && !fault("no_wait")) {
+      const Call call("simEventSynchronize");
       wait_until(static_cast<Event*>(event)->at_ns);
     }
   }

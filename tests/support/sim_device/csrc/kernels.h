@@ -36,9 +36,7 @@ inline bool on_sim(const at::Tensor& tensor) {
 // From its making to its end: the host's part of one kernel.  `end` gives the device its part.
 class Launch {
  public:
-  explicit Launch(c10::DeviceIndex device) : began_ns_(now_ns()), device_(device) {
-    Driver::get().use(device);
-  }
+  explicit Launch(c10::DeviceIndex device) : device_(device) { Driver::get().use(device); }
 
   void end(const std::string& name, size_t bytes) {
     int64_t host_ns = setting_ns("launch_us", 1e3);
@@ -47,12 +45,21 @@ class Launch {
     }
     wait_until(began_ns_ + host_ns);
     const double kib = static_cast<double>(bytes) / 1024.0;
-    Timeline::get().submit(
-        stream_of(device_),
-        setting_ns("kernel_us", 1e3) + setting_ns("kernel_ns_per_kib", kib));
+    const c10::Stream stream = stream_of(device_);
+    const Span span = Timeline::get().submit(
+        stream, setting_ns("kernel_us", 1e3) + setting_ns("kernel_ns_per_kib", kib));
+    const int64_t number = Trace::get().next();
+    Trace::get().called("simLaunchKernel", number, began_ns_);
+    Trace::get().worked(Kind::KERNEL, kernel_of(name), number, stream, span);
   }
 
  private:
+  // sim_addmm of aten::addmm: a kernel has a name of the maker's own.
+  static std::string kernel_of(const std::string& name) {
+    const size_t colons = name.rfind("::");
+    return "sim_" + (colons == std::string::npos ? name : name.substr(colons + 2));
+  }
+
   static bool first(const std::string& name) {
     static std::mutex mutex;
     static auto* seen = new std::set<std::string>();
@@ -60,8 +67,8 @@ class Launch {
     return seen->insert(name).second;
   }
 
-  int64_t began_ns_;
-  c10::DeviceIndex device_;
+  const int64_t began_ns_ = now_ns();
+  const c10::DeviceIndex device_;
 };
 
 // --- the same memory as a tensor of the CPU ----------------------------------------------------
@@ -409,8 +416,13 @@ inline at::Tensor copy_between(const at::Tensor& from, const at::Tensor& to, boo
   const at::Tensor& host = on_sim(from) ? to : from;
   const bool pinned = PinnedMemory::get().has(host.storage().data());
   const char* cost = pinned ? "pinned_ns_per_kib" : "pageable_ns_per_kib";
-  Timeline::get().submit(stream, setting_ns(cost, static_cast<double>(host.nbytes()) / 1024.0));
-  if (!(pinned && non_blocking)) {
+  const bool waits = !(pinned && non_blocking);
+  const Call call(waits ? "simCopy" : "simCopyLater");
+  const Span span = Timeline::get().submit(
+      stream, setting_ns(cost, static_cast<double>(host.nbytes()) / 1024.0));
+  const char* name = on_sim(from) ? "sim_to_host" : "sim_from_host";
+  Trace::get().worked(Kind::COPY, name, call.number, stream, span);
+  if (waits) {
     Timeline::get().wait(stream);
   }
   return to;
@@ -430,6 +442,7 @@ inline c10::Scalar one_number(const at::Tensor& self) {
     found = stand.in(self).item();
   }
   launch.end("_local_scalar_dense", self.nbytes());
+  const Call call("simStreamSynchronize");
   Timeline::get().wait(stream_of(self.device().index()));
   return found;
 }

@@ -2,7 +2,7 @@
 
 #pragma once
 
-#include "timeline.h"
+#include "trace.h"
 
 #include <ATen/core/CachingHostAllocator.h>
 #include <c10/core/Allocator.h>

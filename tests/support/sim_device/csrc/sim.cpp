@@ -1,5 +1,6 @@
 // A backend of torch outside torch: two simulated accelerators of type PrivateUse1.
 
+#include "profiler.h"
 #include "recurrent.h"
 
 #include <ATen/ATen.h>
@@ -18,6 +19,9 @@ struct Registration {
     at::setHostAllocator(sim::TYPE, &sim::PinnedMemory::get());
     at::RegisterPrivateUse1HooksInterface(new sim::Hooks());
     sim::Driver::get();
+    if (!sim::fault("no_profiler")) {
+      sim::register_profiler();
+    }
   }
 } registration;
 
@@ -58,11 +62,9 @@ TORCH_LIBRARY_IMPL(_, AutocastPrivateUse1, m) {
   m.fallback(torch::CppFunction::makeFallthrough());
 }
 
-// The lists of operators are torch's own, those that CUDA has; their macros need these names.
-using at::IntArrayRef;
-using at::Scalar;
-using at::ScalarType;
-using at::Tensor;
+// The lists of operators are torch's own, those that CUDA has.  Their macros name types of ATen, and
+// which ones differs from torch to torch.
+using namespace at;
 TORCH_LIBRARY_IMPL(aten, AutocastPrivateUse1, m) {
 #define LOWER(...) KERNEL_PRIVATEUSEONE(__VA_ARGS__, lower_precision_fp)
   AT_FORALL_LOWER_PRECISION_FP(LOWER)

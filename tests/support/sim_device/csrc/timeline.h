@@ -21,6 +21,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace sim {
@@ -138,6 +139,11 @@ class Driver {
 
 // --- queues ----------------------------------------------------------------------------------
 
+struct Span {
+  int64_t start_ns;
+  int64_t end_ns;
+};
+
 // When each stream will have done its work.  Streams of one device run beside each other.
 class Timeline {
  public:
@@ -147,11 +153,13 @@ class Timeline {
   }
 
   // Give a stream work of so long; it begins when the stream is free.
-  void submit(const c10::Stream& stream, int64_t work_ns) {
+  Span submit(const c10::Stream& stream, int64_t work_ns) {
     std::lock_guard<std::mutex> held(mutex_);
     int64_t& done_ns = of(stream);
-    done_ns = std::max(done_ns, now_ns()) + work_ns;
+    const int64_t start_ns = std::max(done_ns, now_ns());
+    done_ns = start_ns + work_ns;
     kernels_ += 1;
+    return {start_ns, done_ns};
   }
 
   // When the stream will have done all it has; now, where it has none.
