@@ -19,6 +19,7 @@ from rich.console import Console
 from bench.commands import provenance
 from bench.commands import run as measure
 from bench.core.errors import UserError, one_line
+from bench.core.exit_codes import INTERRUPTED
 from bench.engine.scheduler import Known
 from bench.host import priority, probe
 from bench.host.orphans import end_with_parent
@@ -83,7 +84,7 @@ def shard(asked: Mapping[str, Any]) -> dict[str, Any]:
             ),
             console,
         )
-        if ran.code == measure.INTERRUPTED:  # a part of a unit would count as the whole of it
+        if ran.code == INTERRUPTED:  # a part of a unit would count as the whole of it
             return {"error": "was interrupted before its end"}
         failures = path / "failures"
         return {

@@ -8,6 +8,7 @@ import pytest
 
 from bench.commands import fleet, provenance, unit
 from bench.commands import run as measure
+from bench.core.exit_codes import INTERRUPTED
 from bench.fleet import directories, journal, on_ray
 from bench.fleet.driver import FleetError
 from bench.host import environment, priority, probe
@@ -55,7 +56,7 @@ def test_a_unit_that_was_interrupted_is_not_taken_for_a_whole_one(
         asked.out.mkdir()
         (asked.out / "run.json").write_text("{}", encoding="utf-8")
         (asked.out / "journal.jsonl").write_text("", encoding="utf-8")
-        return measure.Ran(asked.out, measure.INTERRUPTED)
+        return measure.Ran(asked.out, INTERRUPTED)
 
     monkeypatch.setattr(measure, "measured", interrupted)
     monkeypatch.setattr(priority, "undo_nice", lambda: None)
