@@ -7,8 +7,8 @@ import pytest
 
 from bench.history import confirmed, findings, sentences, series
 from bench.history.findings import Finding
-from bench.verdict.ab_report import AbRow, write_rows
-from bench.verdict.report import Verdict
+from bench.verdict import ab_csv, report
+from bench.verdict.report import PairEvidence, Verdict
 from tests.support.cases import PLAIN
 from tests.support.history import line_of, runs_of
 
@@ -30,21 +30,20 @@ def compared(
     note: str = "worker ended",
 ) -> None:
     folder.mkdir(parents=True)
-    row = AbRow(
+    compared = report.Finding(
         case_id=PLAIN.case_id,
         phase="forward",
         figure=figure,
-        a=0.1,
-        b=0.1 * ratio,
+        base=0.1,
+        value=0.1 * ratio,
         ratio=ratio,
         ratio_low=None if half is None else ratio - half,
         ratio_high=None if half is None else ratio + half,
         verdict=verdict,
-        outlook="go on" if verdict == "INCONCLUSIVE" else None,
-        pairs=16,
+        evidence=PairEvidence(pairs=16, outlook="go on" if verdict == "INCONCLUSIVE" else None),
         note=note if figure != "time_s" else "",
     )
-    write_rows(folder / confirmed.TABLE, [row])
+    ab_csv.write(folder / ab_csv.FILE, [compared])
 
 
 @pytest.mark.parametrize(
