@@ -16,10 +16,13 @@ from bench.ab import decision, scheduler
 from bench.commands import ab, profile, report, run
 from bench.core.errors import UserError
 from bench.engine.spent import Spent
+from bench.host import preflight
 from bench.host.probed import Device, Probe, SubjectFound
 from bench.plan import config, expand
 from bench.results import run_directory
-from bench.verdict.ab_report import AbReport
+from bench.verdict import outputs
+from bench.verdict.comparison import PairComparison
+from bench.verdict.report import Report
 from tests.support.cases import PLAIN
 
 FOLDERS = (
@@ -87,9 +90,9 @@ def test_so_is_that_of_a_comparison(
 ) -> None:
     monkeypatch.setattr(scheduler.Pairs, "measure", Ending.measure)
     monkeypatch.setattr(scheduler.Pairs, "interrupted", interrupted, raising=False)
-    nothing = AbReport(a="A", b="B", threshold=0.05, rows=())
-    for function in ("decided", "write", "tell"):
-        monkeypatch.setattr(decision, function, lambda *_, **__: nothing)
+    nothing = Report(comparison=PairComparison(), base="A", value="B", threshold=0.05, findings=())
+    for module, function in ((decision, "decided"), (decision, "write"), (outputs, "tell")):
+        monkeypatch.setattr(module, function, lambda *_, **__: nothing)
     path = Path(name)
     (path / ".scratch").mkdir(parents=True)
     planned: Any = SimpleNamespace(
@@ -208,7 +211,7 @@ def test_waiting_threads_sleep_in_a_quick_run_beside_busy_processes_unless_the_u
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(run.preflight, "busy_processes", lambda: busy)
+    monkeypatch.setattr(preflight, "busy_processes", lambda: busy)
     settings = run.config_of(run.Asked(quick=True, options=given))
     console = Console(record=True, width=200)
     assert run.for_a_busy_machine(settings, console).run.wait_policy == policy
