@@ -454,9 +454,9 @@ MUTATIONS = (
     Mutation(
         "state of compiled layers not read back",
         "bench/worker/jobs/prepare.py",
-        "        seen |= _eager_state(ready)\n"
-        "        refuse(state.problems(case, seen, ready.asked))\n",
-        "        seen |= _eager_state(ready)\n",
+        "            seen |= _eager_state(ready)\n"
+        "            refuse(state.problems(case, seen, ready.asked))\n",
+        "            seen |= _eager_state(ready)\n",
         READY,
     ),
     Mutation(
