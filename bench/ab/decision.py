@@ -1,6 +1,5 @@
-"""Decide the verdicts from the pairs, write them into the directory, and print them."""
+"""Decide the verdicts from the pairs, and write them into the directory."""
 
-import contextlib
 import dataclasses
 import functools
 import json
@@ -9,20 +8,19 @@ from collections.abc import Hashable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from rich.console import Console
-
 from bench.ab.ab_directory import DESCRIPTION
 from bench.ab.ab_plan import AbError, Planned
-from bench.ab.notes import notes
+from bench.ab.findings import of_case
+from bench.ab.notes import further, notes
 from bench.ab.pair_journal import PhaseKey
-from bench.ab.rows import rows_of
 from bench.ab.scheduler import Pairs, values
 from bench.core.records import whole_phase
 from bench.host import probe
 from bench.plots import forest
 from bench.results import run_directory
-from bench.verdict import ab_report, ci, github, paired_test, power, tables
-from bench.verdict.junit import FILE, junit
+from bench.verdict import ab_csv, outputs, paired_test, power
+from bench.verdict.comparison import PairComparison
+from bench.verdict.report import NOTHING_PAIRED, TIME, Finding, Report
 
 
 class _Fresh(NamedTuple):
@@ -35,7 +33,6 @@ class _Fresh(NamedTuple):
 
 
 LEAST_NULL_PAIRS = 4  # with fewer, later comparisons do not use this null case
-REPORT, TABLE = "report.md", "ab.csv"
 
 
 def decided(
@@ -45,7 +42,7 @@ def decided(
     directory: Path,
     *,
     incomplete: str | None,
-) -> ab_report.AbReport:
+) -> Report[PairComparison]:
     """Return the report of a comparison.
 
     directory:  the directory of the comparison, for the commands that resume it.
@@ -63,22 +60,24 @@ def decided(
     for mixed in filter(None, map(probe.edited, planned.sources.values())):
         found = paired_test.untrusted(found, mixed)
     decisions = {one.key: one for one in found}
-    rows = [
-        ab_report.AbRow(case_id=key, verdict="FAILED", note=why)
-        for key, why in planned.missing.items()
+    findings = [
+        Finding(case_id=key, verdict="FAILED", note=why) for key, why in planned.missing.items()
     ]
     for key in planned.cases:
-        rows += rows_of(key, planned, pairs, again, decisions, f"not measured: {incomplete}")
+        findings += of_case(key, planned, pairs, again, decisions, f"not measured: {incomplete}")
     a, b = planned.sides
     least = paired_test.bias(history)
-    return ab_report.AbReport(
-        a=a.shown,
-        b=b.shown,
+    return Report(
+        comparison=PairComparison(
+            thresholds={key: max(own, least) for key, own in planned.thresholds.items()}
+        ),
+        base=a.shown,
+        value=b.shown,
         threshold=max(planned.threshold, least),
-        thresholds={key: max(own, least) for key, own in planned.thresholds.items()},
-        rows=tuple(rows),
+        findings=tuple(findings),
         cases={**planned.lacking, **{key: one["A"] for key, one in planned.cases.items()}},
-        notes=(*notes(planned, pairs, history, incomplete), *ab_report.further(rows, directory)),
+        notes=(*notes(planned, pairs, history, incomplete), *further(findings, directory)),
+        empty=None if any(one.figure == TIME for one in findings) else NOTHING_PAIRED,
     )
 
 
@@ -92,15 +91,12 @@ def _by_stage(nulls: Sequence[paired_test.PairedPhase]) -> list[paired_test.Pair
     return stages
 
 
-def write(path: Path, report: ab_report.AbReport, pairs: Pairs, code: int) -> None:
+def write(path: Path, report: Report[PairComparison], pairs: Pairs, code: int) -> None:
     """Write the files of the report.  code: the exit code.  Raises AbError."""
     key = pairs.null_key()
-    text = ab_report.markdown(report)
     try:
-        ab_report.write_rows(path / TABLE, report.rows)
-        (path / REPORT).write_text(text, encoding="utf-8")
-        suite = f"bench ab {report.a} {report.b}"
-        (path / FILE).write_text(junit(suite, ci.of_ab(report)), encoding="utf-8")
+        ab_csv.write(path / ab_csv.FILE, report.findings)
+        outputs.write(path, report)
         forest.draw(path, report)
         stored = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         whole = PhaseKey(key, whole_phase(pairs.cases[key].mode)) if key else None
@@ -117,16 +113,3 @@ def write(path: Path, report: ab_report.AbReport, pairs: Pairs, code: int) -> No
         run_directory.write_atomically(path / DESCRIPTION, json.dumps(stored, indent=1) + "\n")
     except OSError as error:
         raise AbError(f"{path}: the report cannot be written: {error.strerror}") from None
-
-
-def tell(report: ab_report.AbReport, console: Console, path: Path) -> None:
-    """Print the report on the terminal, and write it to GitHub's step summary."""
-    problem = github.step_summary(ab_report.markdown(report))
-    with contextlib.suppress(BrokenPipeError):  # nobody reads, but the exit code still counts
-        console.print(ab_report.table(report))
-        for line in report.causes_told:
-            tables.say(console, line)
-        for note in (*report.notes, *([problem] if problem else [])):
-            tables.say(console, note)
-        tables.say(console, f"report: {path / REPORT}")
-        github.annotate(ci.of_ab(report), console)

@@ -16,15 +16,14 @@ from bench.explain.explanation import Explanation, explain
 from bench.results import pair_profiles
 from bench.results.loading import ReadError
 from bench.results.profile_tables import ProfileReadError
-from bench.verdict import ab_report
-from bench.verdict.report import Verdict
+from bench.verdict.report import TIMES, Finding, Verdict
 
 MOST_CASES = 3  # those that changed most
 CASE_S = 25.0  # no round after the third begins later
 NEEDED_S = 40.0  # of a budget, for one case with its start
 
 
-def cases(report: ab_report.AbReport, asked: bool | None) -> list[str]:
+def cases(findings: Sequence[Finding], asked: bool | None) -> list[str]:
     """Return the cases to explain, those that changed most first.
 
     asked: True also explains cases that improved, False none.
@@ -33,11 +32,11 @@ def cases(report: ab_report.AbReport, asked: bool | None) -> list[str]:
         return []
     wanted: tuple[Verdict, ...] = ("REGRESSED", "IMPROVED") if asked else ("REGRESSED",)
     changed: dict[str, float] = {}
-    for row in report.rows:
-        if row.verdict in wanted:
+    for one in findings:
+        if one.verdict in wanted:
             # A counted figure has no time, but is explained all the same.
-            size = abs((row.ratio or 1.0) - 1.0) if row.figure in ab_report.TIMES else 0.0
-            changed[row.case_id] = max(size, changed.get(row.case_id, 0.0))
+            size = abs((one.ratio or 1.0) - 1.0) if one.figure in TIMES else 0.0
+            changed[one.case_id] = max(size, changed.get(one.case_id, 0.0))
     return sorted(changed, key=lambda one: -changed[one])
 
 

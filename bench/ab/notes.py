@@ -1,13 +1,17 @@
 """Notes about a whole comparison; each is a sentence."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from bench.ab.ab_plan import Planned
 from bench.ab.pair_journal import Pair
 from bench.ab.scheduler import Pairs
 from bench.core import units
-from bench.core.text import number_of
+from bench.core.text import command, number_of
 from bench.verdict import looks, paired_test
+from bench.verdict.paired_test import Outlook
+from bench.verdict.power import MOST_TRIED
+from bench.verdict.report import Finding
 
 DISTURBED = "{n} of {of} pairs were disturbed by other work on this machine (contended)."
 UNSTEADY = "The times still moved in {n} of {of} pairs (unsteady)."
@@ -111,3 +115,36 @@ def _unverified(planned: Planned, pairs: Pairs) -> list[str]:
                 f"{number_of(len(planned.cases), 'case')}: {key}: {why}"
             )
     return found
+
+
+def further(findings: Sequence[Finding], directory: Path) -> list[str]:
+    """Return a sentence for each kind of INCONCLUSIVE times, with the command that can help."""
+    by_outlook: dict[Outlook, list[Finding]] = {}
+    for one in findings:
+        if one.evidence.outlook is not None and one.verdict == "INCONCLUSIVE":
+            by_outlook.setdefault(one.evidence.outlook, []).append(one)
+    sentences = []
+    resume = command("bench", "ab", "--resume", directory)
+    if lacking := by_outlook.get("go on"):
+        sentences.append(f"{_times(lacking)} did not get all planned pairs; to resume: {resume}")
+    if more := by_outlook.get("more pairs"):
+        most = max(one.evidence.pairs_needed or 0 for one in more)
+        sentences.append(
+            f"{_times(more)} may be decided by more pairs; to add as many as the noisiest one "
+            f"needs: {resume} --pairs {most}"
+        )
+    if ended := by_outlook.get("given up"):
+        sentences.append(
+            f"{_times(ended)} got no more pairs because a look found a slowdown by the threshold "
+            "unlikely; --resume adds no pairs to them, only a new comparison measures them again"
+        )
+    if noisy := by_outlook.get("too noisy"):
+        sentences.append(
+            f"{_times(noisy)} cannot be decided on this machine: even --pairs {MOST_TRIED} would "
+            "not find twice the threshold; use a quieter machine or a larger --threshold"
+        )
+    return sentences
+
+
+def _times(findings: Sequence[Finding]) -> str:
+    return number_of(len(findings), "undecided time")

@@ -65,6 +65,8 @@ class Failed:
         return cls(status=known, reason=reason, cause=together)
 
 
+# Of A and of B in seconds, in the order of the turns, equally many.
+Samples = tuple[tuple[float, ...], tuple[float, ...]]
 FailedOrText = Annotated[Failed, or_text(Failed.of_earlier)]
 
 
@@ -77,8 +79,7 @@ class Pair:
     key: str  # case_id of variant A
     null: bool = False  # A against A
     calls: int = 0  # in one sample
-    # phase → samples of A and of B in seconds, in the order of the turns, equally many
-    samples: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
+    samples: Mapping[str, Samples] = field(default_factory=dict)  # by phase
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # side → phases only it has
     failed: Mapping[str, FailedOrText] = field(default_factory=dict)  # by side
     metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by side
@@ -141,9 +142,7 @@ def pair_of(stage: Stage, number: int, key: str, a: Entry, b: Entry, *, null: bo
     )
 
 
-def _aligned(
-    a: Measurement, b: Measurement
-) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+def _aligned(a: Measurement, b: Measurement) -> dict[str, Samples]:
     """Return the samples of each phase that both variants have, turn by turn.
 
     Only samples of the same kind are paired: times of the host and times between a device's events

@@ -23,7 +23,9 @@ from bench.host import gpu_driver, preflight
 from bench.results import run_directory
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
-from bench.verdict import ab_report, paired_test, tables
+from bench.verdict import outputs, paired_test, tables
+from bench.verdict.comparison import PairComparison
+from bench.verdict.report import Report
 
 
 def run(asked: Asked) -> int:
@@ -92,14 +94,14 @@ def _locked(
         report = decision.decided(planned, pairs, history, path, incomplete=incomplete)
         code = report.exit_code(strict=strict) if stopped is None else WRONG_USE
         decision.write(path, report, pairs, code)
-        if stopped is None and (keys := explained.cases(report, explain)):
+        if stopped is None and (keys := explained.cases(report.findings, explain)):
             left_s = _left_s(planned, time.monotonic() - began_s)
             report = _with_causes(report, keys, planned, path, experience, left_s)
             decision.write(path, report, pairs, code)
         run_directory.finish(directory, complete=incomplete is None)
         if incomplete is not None:
             tables.say(console, f"to measure the rest: {_go_on(path)}")
-        decision.tell(report, console, path)
+        outputs.tell(path, report, console)
     except KeyboardInterrupt:
         return _interrupted(path, console)
     except AbError as error:  # a full disk: the first of two errors is the cause
@@ -146,21 +148,19 @@ def _left_s(planned: Planned, spent_s: float) -> float | None:
 
 
 def _with_causes(
-    report: ab_report.AbReport,
+    report: Report[PairComparison],
     keys: Sequence[str],
     planned: Planned,
     path: Path,
     experience: Experience,
     left_s: float | None,
-) -> ab_report.AbReport:
+) -> Report[PairComparison]:
     """Return the report with the causes of what changed.  The verdicts stay as they are."""
     found, notes = explained.explained(keys, planned, path, experience, left_s=left_s)
-    return dataclasses.replace(
-        report,
-        notes=(*report.notes, *notes),
-        causes=text.markdown(found),
-        causes_told=tuple(text.lines(found)),
+    comparison = dataclasses.replace(
+        report.comparison, causes=text.markdown(found), causes_told=tuple(text.lines(found))
     )
+    return dataclasses.replace(report, comparison=comparison, notes=(*report.notes, *notes))
 
 
 def _interrupted(path: Path, console: Console) -> int:

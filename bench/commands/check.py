@@ -1,6 +1,5 @@
 """The commands `bench compare` and `bench check`: they read results and measure nothing."""
 
-import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -20,13 +19,7 @@ from bench.results.profile_load import is_profile
 from bench.results.profile_tables import SUMMARY
 from bench.results.results import Results
 from bench.terminal.progress import wide_console
-from bench.verdict import ci, markdown, tables, two_runs
-from bench.verdict.github import annotate, step_summary
-from bench.verdict.junit import FILE, junit
-from bench.verdict.report import CheckReport, exit_code
-
-REPORT = "report.md"
-MOST_COMMANDS = 5  # on the terminal
+from bench.verdict import outputs, tables, two_runs
 
 
 class ReadingError(UserError):
@@ -40,10 +33,7 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
         return _profiles(path, other, by, console)
     run = load(path)
     if other is None and by is None:
-        raise ReadingError(
-            f"{path}: compare with what? Give a second run, or --by with an axis, e.g. "
-            "--by memory_format"
-        )
+        raise _nothing_to_compare(path, "run")
     left_out: list[str] = []
     second: Results | None = None
     if other is None:
@@ -70,6 +60,11 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
     return OK
 
 
+def _nothing_to_compare(path: Path, noun: str) -> ReadingError:
+    how = f"Give a second {noun}, or --by with an axis, e.g. --by memory_format"
+    return ReadingError(f"{path}: compare with what? {how}")
+
+
 def _profiles(path: Path, other: Path | None, by: str | None, console: Console) -> int:
     """Print why the cases of two profiles, or two settings of one profile, take other times."""
     first = _parts(path)
@@ -78,10 +73,7 @@ def _profiles(path: Path, other: Path | None, by: str | None, console: Console) 
     elif by is not None:
         pairs = matching.within(first, by)
     else:
-        raise ReadingError(
-            f"{path}: compare with what? Give a second profile, or --by with an axis, e.g. "
-            "--by memory_format"
-        )
+        raise _nothing_to_compare(path, "profile")
     if not pairs:
         raise ReadingError(
             f"{path}: no two cases belong together"
@@ -132,42 +124,13 @@ def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
     report = two_runs.check(run, stored, threshold, history=past)
     notes += unlike.between(stored, run) if stored else []
     report = dataclasses.replace(report, notes=(*report.notes, *notes))
-    code = exit_code(report, strict)
-    written_text = markdown.report_markdown(report)
-    cases = ci.of_check(report, strict=strict)
-    suite = f"bench check {report.run_id} against {report.baseline_id or 'nothing'}"
-    written = (path if path.is_dir() else path.parent) / REPORT
+    folder = path if path.is_dir() else path.parent
     try:
-        written.write_text(written_text, encoding="utf-8")
-        written.with_name(FILE).write_text(junit(suite, cases), encoding="utf-8")
+        outputs.write(folder, report, strict=strict)
     except OSError as error:
-        raise ReadingError(f"{written}: the report cannot be written: {error.strerror}") from None
-    with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code, read or not
-        console = wide_console()
-        _print_report(report, console, step_summary(written_text), written)
-        annotate(cases, console)
-    return code
-
-
-def _print_report(
-    report: CheckReport, console: Console, problem: str | None, written: Path
-) -> None:
-    if not report.baseline_id:
-        lines = [report.headline, "keep this run as one: copy its folder into results/baseline/"]
-    else:
-        lines = [report.headline]
-        if any(case.changed for case in report.cases):
-            console.print(tables.check_table(report))
-            lines = []
-    commands = report.commands
-    lines += report.notes
-    lines += [f"to settle it: {command}" for command in commands[:MOST_COMMANDS]]
-    if len(commands) > MOST_COMMANDS:
-        more = number_of(len(commands) - MOST_COMMANDS, "more such command")
-        lines.append(f"… and {more} in the report")
-    lines += [problem] if problem else []
-    for line in (*lines, f"report: {written}"):
-        tables.say(console, line)
+        raise ReadingError(f"{folder}: the report cannot be written: {error.strerror}") from None
+    outputs.tell(folder, report, wide_console(), strict=strict)
+    return report.exit_code(strict=strict)
 
 
 def _baseline(path: Path, run: Results) -> tuple[Results | None, list[str]]:

@@ -7,7 +7,6 @@ from bench.compare import speedup
 from bench.compare.groups import PLAIN, Direction, Group, Setting, Span
 from bench.core.records import Row
 from bench.results.results import Medians
-from bench.stats.intervals import LEAST_REPLICATES
 from bench.stats.ratios import Estimate
 
 
@@ -52,7 +51,7 @@ def ratio(base: Row, value: Row, medians: Medians) -> tuple[Span, str] | None:
 
 
 def _span(found: Estimate) -> Span:
-    low, high = (found.interval() if found.n >= LEAST_REPLICATES else None) or (None, None)
+    low, high, _ = speedup.judged(found, 1)
     return Span(found.ratio, low, high)
 
 

@@ -88,13 +88,13 @@ def verdicts(speedups: Sequence[Speedup]) -> list[str]:
 
     A verdict ends with `if alone` if the line differs only without the correction.
     """
-    known = [number for number, one in enumerate(speedups) if one.p is not None]
-    corrected = ratios.holm([speedups[number].p or 0.0 for number in known])
-    words: list[str] = [one.verdict for one in speedups]
-    for number, p in zip(known, corrected, strict=True):
-        if words[number] in ("faster", "slower") and p >= 1 - LEVEL:
-            words[number] += f" {ALONE}"
-    return words
+    corrected = ratios.holm([one.p for one in speedups])
+    return [
+        f"{one.verdict} {ALONE}"
+        if one.verdict in ("faster", "slower") and p is not None and p >= 1 - LEVEL
+        else one.verdict
+        for one, p in zip(speedups, corrected, strict=True)
+    ]
 
 
 def is_of_shared(ratio: float, base_s: float | None, value_s: float | None) -> bool:
@@ -232,13 +232,12 @@ def _speedups(
         if names is None:
             continue
         found, method = estimate(base, value, names, a, b, same_run=same_run)
-        paired = _is_paired(base, value, names, a, b, same_run)
-        # Images per second: the same durations, times the ratio of the batches.
-        per_image = (value.batch or 1) / (base.batch or 1) if axis == "batch" else 1.0
-        chosen_from = match.base_of * match.value_of
-        enough = found.n >= LEAST_REPLICATES
-        interval = found.interval(1 - (1 - LEVEL) / chosen_from) if enough else None
-        p = _p_of(found, per_image) if enough else None
+        of_one = _of_one_run(base, value, same_run)
+        paired = of_one and _paired(base, value, names, a, b) is not None
+        if axis == "batch":  # images per second: the same durations, times the ratio of batches
+            per_image = (value.batch or 1) / (base.batch or 1)
+            found = dataclasses.replace(found, log=found.log + math.log(per_image))
+        low, high, p = judged(found, match.base_of * match.value_of)
         yield Speedup(
             axis=axis,
             subject=str(base.subject),
@@ -254,20 +253,14 @@ def _speedups(
             quantity=names[0] if names[0] == names[1] else " against ".join(names),
             base_s=getattr(base, names[0]),
             value_s=getattr(value, names[1]),
-            ratio=found.ratio * per_image,
-            low=interval[0] * per_image if interval else None,
-            high=interval[1] * per_image if interval else None,
+            ratio=found.ratio,
+            low=low,
+            high=high,
             method=method,
             replicates=found.n,
-            p=None if p is None else min(1.0, chosen_from * p),
+            p=p,
             between="" if paired else _between(base, value, names),
         )
-
-
-def _is_paired(
-    base: Row, value: Row, names: tuple[str, str], a: Medians, b: Medians, same_run: bool
-) -> bool:
-    return _of_one_run(base, value, same_run) and _paired(base, value, names, a, b) is not None
 
 
 def _of_one_run(base: Row, value: Row, same_run: bool) -> bool:
@@ -278,9 +271,18 @@ def _between(base: Row, value: Row, names: tuple[str, str]) -> str:
     return between_runs.describe(list(map(between_runs.from_row, (base, value), names)))
 
 
-def _p_of(found: ratios.Estimate, factor: float) -> float | None:
-    """Return the p-value of "the ratio times the factor is 1"."""
-    return dataclasses.replace(found, log=found.log + math.log(factor)).p_of_no_difference
+def judged(
+    found: ratios.Estimate, chosen_from: int
+) -> tuple[float | None, float | None, float | None]:
+    """Return the ends of the 95 % interval, and p of "no difference"; None for few replicates.
+
+    chosen_from: the number of ratios of which this one was chosen; corrected for (Bonferroni).
+    """
+    if found.n < LEAST_REPLICATES:
+        return None, None, None
+    low, high = found.interval(1 - (1 - LEVEL) / chosen_from) or (None, None)
+    p = found.p_of_no_difference
+    return low, high, None if p is None else min(1.0, chosen_from * p)
 
 
 def _time_s(row: Row) -> float | None:

@@ -9,12 +9,13 @@ from typing import Literal
 
 from bench.compare.groups import PLAIN, Group, Setting, groups
 from bench.compare.setting_speedup import SettingSpeedup, against_first_device, against_plain
+from bench.compare.speedup import judged
 from bench.core import units
 from bench.core.row_names import setting_name
 from bench.results.corrected import uncorrected
 from bench.results.results import Medians, Results
 from bench.stats import ratios
-from bench.stats.intervals import LEAST_REPLICATES, LEVEL
+from bench.stats.intervals import LEVEL
 
 GridWord = Literal["faster", "slower", "no difference shown", "no interval"]
 
@@ -83,19 +84,16 @@ def _ratios(group: Group, medians: Medians) -> Iterator[SettingSpeedup]:
 
 
 def _verdicts(found: Sequence[SettingSpeedup]) -> list[GridWord]:
-    ps = [
-        one.estimate.p_of_no_difference if one.estimate.n >= LEAST_REPLICATES else None
-        for one in found
-    ]
-    known = [number for number, p in enumerate(ps) if p is not None]
-    corrected = ratios.holm([ps[number] or 0.0 for number in known])
-    words: list[GridWord] = ["no interval"] * len(found)
-    for number, p in zip(known, corrected, strict=True):
-        if p >= 1 - LEVEL:
-            words[number] = "no difference shown"
-        else:
-            words[number] = "faster" if found[number].span.value > 1 else "slower"
-    return words
+    ps = ratios.holm([judged(one.estimate, 1)[2] for one in found])
+    return [_verdict(one.span.value, p) for one, p in zip(found, ps, strict=True)]
+
+
+def _verdict(ratio: float, p: float | None) -> GridWord:
+    if p is None:
+        return "no interval"
+    if p >= 1 - LEVEL:
+        return "no difference shown"
+    return "faster" if ratio > 1 else "slower"
 
 
 def _grid(key: tuple[str, str, str], found: Sequence[tuple[SettingSpeedup, GridWord]]) -> Grid:

@@ -8,11 +8,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from bench.compare.speedup import Speedup
+from bench.compare.speedup import Speedup, judged
 from bench.core.records import TRANSFER_PHASES, whole_phase
 from bench.results.results import Medians, Results
 from bench.stats import between_runs, ratios
-from bench.stats.intervals import LEAST_REPLICATES, LEVEL
 
 Kind = Literal["pageable", "pinned"]  # of the host's memory
 KINDS: tuple[Kind, ...] = ("pageable", "pinned")
@@ -45,10 +44,7 @@ def _with(
     same = run_ids.get(one.base_case_id) == run_ids.get(one.value_case_id)
     found, paired = estimate(base, value, same_run=same)
     centres = ratios.centre(list(base.values())), ratios.centre(list(value.values()))
-    many = one.base_of * one.value_of  # rows that the fastest on each side was chosen from
-    enough = found.n >= LEAST_REPLICATES
-    low, high = (found.interval(1 - (1 - LEVEL) / many) if enough else None) or (None, None)
-    p = found.p_of_no_difference if enough else None
+    low, high, p = judged(found, one.base_of * one.value_of)
     return dataclasses.replace(
         one,
         phase=f"{one.phase} + {kind} transfers",
@@ -61,7 +57,7 @@ def _with(
         high=high,
         method="none" if found.error is None else "paired" if paired else "welch",
         replicates=found.n,
-        p=None if p is None else min(1.0, many * p),
+        p=p,
         between="" if paired else between_runs.describe([between_runs.Between()]),
     )
 

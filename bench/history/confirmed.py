@@ -1,9 +1,7 @@
 """The comparisons of `bench history --confirm`: their folders, and their answers."""
 
-import csv
 import dataclasses
 import hashlib
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,7 @@ from bench.core import units
 from bench.core.records import whole_phase
 from bench.history.findings import Confirmation, Finding, History
 from bench.history.store import CONFIRMED
-
-TABLE = "ab.csv"
-TIME = "time_s"
+from bench.verdict import ab_csv, report
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,54 +50,45 @@ def folder_of(store: Path, finding: Finding) -> Path:
 
 def read(folder: Path, finding: Finding) -> Answer | None:
     """Return the answer of a comparison; None if no comparison has ended."""
-    try:
-        text = (folder / TABLE).read_text(encoding="utf-8")
-    except OSError:
-        return None
     whole = whole_phase(str(finding.series.row.mode))
-    rows = list(csv.DictReader(io.StringIO(text, newline="")))
-    times = [one for one in rows if one.get("figure") == TIME and one.get("phase") == whole]
-    if not times:
-        why = next((one["note"] for one in rows if one.get("note")), "nothing was measured")
-        return Answer("undecided", f"the comparison failed: {why}")
-    return _answer(times[0], finding)
+    try:
+        return _answer(ab_csv.time_of(folder / ab_csv.FILE, whole), finding)
+    except ab_csv.NoTimeError as error:
+        return Answer("undecided", f"the comparison failed: {error}")
+    except (OSError, ValueError):
+        return None
 
 
-def _answer(row: dict[str, str], finding: Finding) -> Answer:
-    verdict, size = row["verdict"], _size(row)
+def _answer(found: report.Finding, finding: Finding) -> Answer:
+    verdict, size = found.verdict, _size(found)
     if verdict == ("REGRESSED" if finding.is_slower else "IMPROVED"):
         return Answer("confirmed", f"{size} between the two commits")
     if verdict in ("UNTRUSTED", "FAILED", "UNMEASURED", "NEW", "MISSING"):
         return Answer("undecided", f"the comparison of the two commits is {verdict}")
-    if verdict == "INCONCLUSIVE" and not _excludes(row, finding):
-        why = (
-            "more pairs are needed: --confirm resumes"
-            if row["outlook"] == "go on"
-            else "INCONCLUSIVE"
-        )
+    if verdict == "INCONCLUSIVE" and not _excludes(found, finding):
+        go_on = found.evidence.outlook == "go on"
+        why = "more pairs are needed: --confirm resumes" if go_on else "INCONCLUSIVE"
         return Answer("undecided", f"{why}; {size} between the two commits")
     return Answer("taken back", f"{verdict} between the two commits: {size}")
 
 
-def _excludes(row: dict[str, str], finding: Finding) -> bool:
+def _excludes(found: report.Finding, finding: Finding) -> bool:
     """Return whether the interval of an undecided comparison leaves out a change of that size."""
-    try:
-        low, high = float(row["ratio_low"]), float(row["ratio_high"])
-    except ValueError:
+    low, high = found.ratio_low, found.ratio_high
+    if low is None or high is None:
         return False
     return high < finding.step.ratio if finding.is_slower else low > finding.step.ratio
 
 
-def _size(row: dict[str, str]) -> str:
+def _size(found: report.Finding) -> str:
     """`+9.8 % (8.1 to 11.5) in 16 pairs`."""
-    try:
-        ratios = [float(row[name]) for name in ("ratio", "ratio_low", "ratio_high")]
-    except ValueError:
-        return f"no interval yet in {row['pairs'] or 0} pairs"
-    more, low, high = (100 * (one - 1) for one in ratios)
-    if units.is_too_wide(*ratios):
-        return f"{more:+.1f} % ({units.TOO_WIDE}) in {row['pairs']} pairs"
-    return f"{more:+.1f} % ({low:.1f} to {high:.1f}) in {row['pairs']} pairs"
+    pairs, low, high = found.evidence.pairs or 0, found.ratio_low, found.ratio_high
+    if found.ratio is None or low is None or high is None:
+        return f"no interval yet in {pairs} pairs"
+    more, least, most = (100 * (one - 1) for one in (found.ratio, low, high))
+    if units.is_too_wide(found.ratio, low, high):
+        return f"{more:+.1f} % ({units.TOO_WIDE}) in {pairs} pairs"
+    return f"{more:+.1f} % ({least:.1f} to {most:.1f}) in {pairs} pairs"
 
 
 def answered(finding: Finding, answer: Answer | None) -> Finding:

@@ -14,7 +14,9 @@ from bench.plots import marks
 from bench.plots.draw import rc_context, save
 from bench.plots.sheet import Captions, sheet
 from bench.plots.style import BLACK, BLUE, FAINT, GREY, PURPLE, VERMILION, Style
-from bench.verdict import ab_report
+from bench.verdict.comparison import PairComparison
+from bench.verdict.lines import named
+from bench.verdict.report import TIMES, Finding, Report, of_cases
 
 NAME = "forest.png"
 MOST_ROWS = 60  # more cannot be read on one page
@@ -28,33 +30,32 @@ STYLES = {
 }
 
 
-def draw(folder: Path, report: ab_report.AbReport) -> Path | None:
+def draw(folder: Path, report: Report[PairComparison]) -> Path | None:
     """Write forest.png and .svg; return None if nothing was timed on both sides."""
     with rc_context():
         figure = forest(report)
     return save(figure, folder / NAME) if figure else None
 
 
-def forest(report: ab_report.AbReport) -> Figure | None:
+def forest(report: Report[PairComparison]) -> Figure | None:
     """Draw a row for each phase, grouped by case, the largest slowdown first."""
-    timed = [row for row in report.rows if row.figure in ab_report.TIMES and row.ratio]
+    timed = [one for one in report.findings if one.figure in TIMES and one.ratio]
     if not timed:
         return None
-    by_case: dict[str, list[ab_report.AbRow]] = {}
-    for row in timed:
-        by_case.setdefault(row.case_id, []).append(row)
+    by_case = of_cases(timed)
     cases = sorted(by_case, key=lambda name: -max(row.ratio or 0.0 for row in by_case[name]))
     shown, left_out = _fitting([by_case[name] for name in cases])
     names = [plain(name, 48) for name in _without_common_end(cases)]
     more = f" · {number_of(left_out, 'more case')} in ab.csv" if left_out else ""
-    bands = [report.thresholds.get(rows[0].case_id, report.threshold) for rows in shown]
+    thresholds = report.comparison.thresholds
+    bands = [thresholds.get(rows[0].case_id, report.threshold) for rows in shown]
     own = ", or the case's own threshold" if set(bands) - {report.threshold} else ""
     made = sheet(
         Captions(
             plain(report.headline, 110),
             f"time of B / time of A, bars: 95 % interval over pairs, grey band: threshold ± "
             f"{units.percent(report.threshold)}{own}{more}",
-            plain(f"A: {report.a} · B: {report.b}", 160),
+            plain(f"A: {report.base} · B: {report.value}", 160),
         ),
         [marks.rows_height_in(sum(len(rows) + 1 for rows in shown))],
         1,
@@ -80,8 +81,8 @@ def _without_common_end(names: Sequence[str]) -> list[str]:
     return [":".join(one[: len(one) - common]) for one in parts]
 
 
-def _fitting(cases: Sequence[list[ab_report.AbRow]]) -> tuple[list[list[ab_report.AbRow]], int]:
-    shown: list[list[ab_report.AbRow]] = []
+def _fitting(cases: Sequence[list[Finding]]) -> tuple[list[list[Finding]], int]:
+    shown: list[list[Finding]] = []
     lines = 0
     for rows in cases:
         lines += len(rows) + 1
@@ -93,7 +94,7 @@ def _fitting(cases: Sequence[list[ab_report.AbRow]]) -> tuple[list[list[ab_repor
 
 def _panel(
     axes: Axes,
-    cases: Sequence[Sequence[ab_report.AbRow]],
+    cases: Sequence[Sequence[Finding]],
     names: Sequence[str],
     bands: Sequence[float],
 ) -> None:
@@ -126,7 +127,7 @@ def _percent(ratio: float, digits: int) -> str:
     return "0 %" if text in ("+", "-", "+0", "-0") else f"{text} %"
 
 
-def _row(row: ab_report.AbRow) -> marks.IntervalRow:
-    ratio, label = row.ratio or 1.0, f"{row.phase}{ab_report.named(row)}"
-    text, style = f"{100 * (ratio - 1):+.1f} %", STYLES[row.verdict]
-    return marks.IntervalRow(label, ratio, row.ratio_low, row.ratio_high, text, style)
+def _row(one: Finding) -> marks.IntervalRow:
+    ratio, label = one.ratio or 1.0, f"{one.phase}{named(str(one.figure))}"
+    text, style = f"{100 * (ratio - 1):+.1f} %", STYLES[one.verdict]
+    return marks.IntervalRow(label, ratio, one.ratio_low, one.ratio_high, text, style)

@@ -77,16 +77,6 @@ class Estimate:
         """Return the estimate of the reciprocal ratio."""
         return Estimate(-self.log, self.error, self.df, self.n)
 
-    def smallest_effect(self, threshold: float) -> float | None:
-        """Return the slowdown that is found with a power of 80 %, as a ratio - 1.
-
-        τ + (t.95 + t.80)·s/√n, on the logs.
-        """
-        if self.error is None:
-            return None
-        reach = quantile(1 - ALPHA, self.df) + quantile(POWER, self.df)
-        return _exp(math.log1p(threshold) + reach * self.error) - 1
-
 
 def quantile(p: float, df: float) -> float:
     """Return the quantile of Student's t; `df` can be a fraction (Welch) or infinite (normal)."""
@@ -194,13 +184,16 @@ def prediction(history: Sequence[float], value: float) -> Estimate:
     return Estimate(math.log(value) - math.fsum(logs) / k, error, k - 1, k)
 
 
-def holm(ps: Sequence[float]) -> list[float]:
-    """Correct p-values for the number of tests: family-wise error rate (Holm 1979)."""
-    corrected = [0.0] * len(ps)
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """Correct p-values for the number of tests: family-wise error rate (Holm 1979).
+
+    An unknown p-value, None, stays unknown and is no test.
+    """
+    known = sorted((p, at) for at, p in enumerate(ps) if p is not None)
+    corrected: list[float | None] = [None] * len(ps)
     before = 0.0
-    for rank, at in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
-        before = max(before, min(1.0, (len(ps) - rank) * ps[at]))
-        corrected[at] = before
+    for rank, (p, at) in enumerate(known):
+        corrected[at] = before = max(before, min(1.0, (len(known) - rank) * p))
     return corrected
 
 

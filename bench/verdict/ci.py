@@ -1,15 +1,15 @@
 """The outcome of each case for a CI service: passed, failed, skipped, or in error, and why.
 
-`junit` and `github` write it, both for `bench check` and for `bench ab`.
+`junit` and `github` write it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
-from bench.verdict import ab_report
-from bench.verdict.report import CaseReport, CheckReport, Verdict
+from bench.verdict.comparison import AnyReport
+from bench.verdict.lines import line
+from bench.verdict.report import Finding, Verdict, worst
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
 # Every other verdict is "passed".
@@ -18,8 +18,10 @@ OUTCOMES: Mapping[Verdict, Outcome] = {
     "FAILED": "error",
     "MISSING": "error",
     "UNTRUSTED": "skipped",
+    "SUSPECT": "skipped",
     "INCONCLUSIVE": "skipped",
     "ADVISORY": "skipped",
+    "NEW": "skipped",
     "UNMEASURED": "skipped",
 }
 # A SUSPECT does not fail, and a null case that differed fails nothing.
@@ -38,67 +40,37 @@ class CaseOutcome:
     warns: bool = False  # it gets a warning, although it does not fail
 
 
-def of_check(report: CheckReport, *, strict: bool) -> list[CaseOutcome]:
-    """Return the outcome of each case of a check.
+def outcomes(report: AnyReport, *, strict: bool = False) -> list[CaseOutcome]:
+    """Return the outcome of each case, the worst first; its worst finding decides.
 
     strict: a SUSPECT is a failure; otherwise it is skipped, with a warning.
     """
-    own: Mapping[Verdict, Outcome] = {
-        "SUSPECT": "failure" if strict else "skipped",
-        "NEW": "skipped",
-    }
-    return [
-        _outcome(one.case_id, one.subject, one.verdict, _check_sentence(one), own, one.command)
-        for one in report.cases
-    ]
+    return [_outcome(own, report, strict=strict) for own in report.by_case]
 
 
-def of_ab(report: ab_report.AbReport) -> list[CaseOutcome]:
-    """Return the outcome of each case of a comparison; its worst row decides."""
-    by_case: dict[str, list[ab_report.AbRow]] = {}
-    for row in ab_report.ordered(report.rows):
-        by_case.setdefault(row.case_id, []).append(row)
-    return [
-        _outcome(name, "bench ab", rows[0].verdict, _ab_sentence(rows))
-        for name, rows in by_case.items()
-    ]
-
-
-def _outcome(
-    name: str,
-    group: str,
-    verdict: Verdict,
-    sentence: str,
-    own: Mapping[Verdict, Outcome] = MappingProxyType({}),
-    command: str | None = None,
-) -> CaseOutcome:
-    """Return the outcome of a verdict.  own: those of verdicts that only this command has."""
-    outcome = {**OUTCOMES, **own}.get(verdict, "passed")
+def _outcome(own: Sequence[Finding], report: AnyReport, *, strict: bool) -> CaseOutcome:
+    found, of = worst(own), report.comparison
+    case = report.cases.get(found.case_id)
+    outcome: Outcome = OUTCOMES.get(found.verdict, "passed")
+    if found.verdict == "SUSPECT" and strict:
+        outcome = "failure"
+    elif found.verdict == "NEW" and found.figure is not None:
+        outcome = "passed"  # the phase is new, and the case was compared
     return CaseOutcome(
-        name=name,
-        group=group,
+        name=found.case_id,
+        group=of.group or (str(case.subject) if case else ""),
         outcome=outcome,
-        sentence=sentence,
-        command=command,
-        warns=verdict in WARNED and outcome == "skipped",
+        sentence=_sentence(found, of.worse),
+        command=of.commands.get(found.case_id),
+        warns=found.verdict in WARNED and outcome == "skipped",
     )
 
 
-def _check_sentence(case: CaseReport) -> str:
-    finding = next((one for one in case.findings if one.verdict == case.verdict), None)
-    if finding is None:
-        return f"{case.verdict}: {case.note}" if case.note else case.verdict
-    worse = "" if finding.worse is None else f" {finding.worse - 1:+.1%} worse"
-    note = f" ({finding.note})" if finding.note else ""
-    return f"{case.verdict}: {finding.phase} {finding.figure}{worse}{note}"
-
-
-def _ab_sentence(rows: Sequence[ab_report.AbRow]) -> str:
-    """Return the sentence of one case.  rows: all its rows, the worst first."""
-    worst = rows[0]
-    if worst.figure is None:
-        return f"{worst.verdict}: {worst.note}"
-    figure = ab_report.named(worst)
-    least = f"; {reach}" if (reach := ab_report.reach(worst)) else ""
-    note = f" ({worst.note})" if worst.note else ""
-    return f"{worst.verdict}: {worst.phase}{figure} {ab_report.ratio(worst)}{least}{note}"
+def _sentence(one: Finding, worse: str) -> str:
+    shown = line(one)
+    if not shown.figure:
+        return f"{one.verdict}: {one.note}" if one.note else one.verdict
+    change = f" {shown.ratio}{worse}" if shown.ratio else ""
+    least = f"; {shown.reach}" if shown.reach else ""
+    note = f" ({one.note})" if one.note else ""
+    return f"{one.verdict}: {shown.figure}{change}{least}{note}"

@@ -1,5 +1,7 @@
 """Compare counted figures, which repeat exactly, with those of the baseline on any machine."""
 
+import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -28,6 +30,7 @@ COUNTED = (
     Counted("peak_bytes", tolerance=0.01),
 )
 
+GONE = "in the baseline, not in this run"
 Figures = Mapping[str, float | None]  # by name; None = unknown
 
 
@@ -38,7 +41,7 @@ def of_case(case: CaseRows) -> dict[str | None, Figures]:
 
 
 def counted_findings(
-    base: Mapping[str | None, Figures], value: Mapping[str | None, Figures]
+    case_id: str, base: Mapping[str | None, Figures], value: Mapping[str | None, Figures]
 ) -> list[Finding]:
     """Return a finding for each counted figure of each phase of the baseline.
 
@@ -46,44 +49,25 @@ def counted_findings(
     """
     findings = []
     for phase, old in base.items():
+        finding = functools.partial(Finding, case_id=case_id, phase=str(phase))
         new = value.get(phase)
         if new is None:
-            findings.append(_missing("phase", str(phase), None, "MISSING"))
+            findings.append(finding(figure="phase", verdict="MISSING", note=GONE))
             continue
         for figure in COUNTED:
             before, now = old[figure.name], new[figure.name]
             if before is None:
                 continue
-            if now is None:
-                findings.append(_missing(figure.name, str(phase), before, "INCONCLUSIVE"))
-            else:
-                findings.append(_count(figure, str(phase), before, now))
+            found = finding(figure=figure.name, base=before, verdict="INCONCLUSIVE", note=GONE)
+            if now is not None:
+                ratio = now / before if before else None
+                verdict = _verdict(figure, before, now)
+                found = dataclasses.replace(found, value=now, ratio=ratio, verdict=verdict, note="")
+            findings.append(found)
     return findings
 
 
-def _missing(figure: str, phase: str, base: float | None, verdict: Verdict) -> Finding:
-    return Finding(
-        figure=figure,
-        phase=phase,
-        base=base,
-        value=None,
-        worse=None,
-        verdict=verdict,
-        note="in the baseline, not in this run",
-    )
-
-
-def _count(figure: Counted, phase: str, base: float, value: float) -> Finding:
-    verdict: Verdict = "SAME"
+def _verdict(figure: Counted, base: float, value: float) -> Verdict:
     if value > base * (1 + figure.tolerance):
-        verdict = "REGRESSED"
-    elif value < base * (1 - figure.tolerance):
-        verdict = "IMPROVED"
-    return Finding(
-        figure=figure.name,
-        phase=phase,
-        base=base,
-        value=value,
-        worse=value / base if base else None,
-        verdict=verdict,
-    )
+        return "REGRESSED"
+    return "IMPROVED" if value < base * (1 - figure.tolerance) else "SAME"

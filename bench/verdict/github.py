@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.verdict import ci
 from bench.verdict.ci import CaseOutcome
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
@@ -34,7 +33,7 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def annotate(cases: Sequence[ci.CaseOutcome], console: Console) -> None:
+def annotate(cases: Sequence[CaseOutcome], console: Console) -> None:
     """Print the annotations; nothing outside of GitHub Actions."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in annotations(cases):

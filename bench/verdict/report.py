@@ -1,15 +1,15 @@
-"""The verdicts of `bench check` and `bench ab`, and the report of a check as records.
+"""The report of `bench check` and of `bench ab`: findings with their verdicts, and the exit code.
 
-The exit code is derived from the report.  No figure is computed here.
+No figure is computed here.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Literal, Protocol, TypeVar, get_args
 
-from bench.core.records import Row
-from bench.core.row_names import CaseNames
+from bench.core.records import Case, Row
+from bench.verdict.paired_test import Outlook
 
 # In order, the worst first.  docs/glossary.md explains each.
 Verdict = Literal[
@@ -26,168 +26,157 @@ Verdict = Literal[
     "UNMEASURED",  # neither variant can run it, or B cannot for a reason outside its code
     "SAME",
 ]
-SHOWN = 0.01  # a reader who divides two figures of three digits may be off by so much
 WORST_FIRST: tuple[Verdict, ...] = get_args(Verdict)
-_CHANGED = frozenset({"FAILED", "MISSING", "REGRESSED", "SUSPECT", "IMPROVED", "NEW"})
+# The exit code, and the one with --strict; 0 for every other verdict.
+CODES: Mapping[Verdict, tuple[int, int]] = {
+    "FAILED": (4, 4),
+    "MISSING": (4, 4),
+    "REGRESSED": (1, 1),
+    "SUSPECT": (3, 1),
+    "UNTRUSTED": (0, 3),
+    "INCONCLUSIVE": (0, 3),
+    "ADVISORY": (0, 3),
+}
+BAD: tuple[Verdict, ...] = ("FAILED", "MISSING", "REGRESSED", "SUSPECT")
+# Of the headline, after the cases that are the same and those that are undecided.
+REST: Mapping[Verdict, str] = {
+    "ADVISORY": "timed on another machine: advisory",
+    "NEW": "new",
+    "UNMEASURED": "unmeasured",
+}
+
+TIME = "time_s"  # of pairs: the latency
+PIPELINED = "pipelined_s"  # of pairs: the time of a call back-to-back with others
+TIMES = (TIME, PIPELINED)
 
 
-def headline(
-    bad: Sequence[str], same: int, improved: int, undecided: int, rest: Sequence[str] = ()
-) -> str:
-    """Return `1 REGRESSED (3 same or better (1 IMPROVED), 2 undecided)`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairEvidence:
+    """The part of a finding that only pairs have; the fields are columns of ab.csv."""
 
-    bad:  the part before the parentheses, such as `1 REGRESSED`; empty: no regression was found.
-    rest: further parts inside the parentheses.
-    """
-    better = f" or better ({improved} IMPROVED)" if improved else ""
-    others = ", ".join([f"{same + improved} same{better}", f"{undecided} undecided", *rest])
-    return f"{', '.join(bad) or 'no regression found'} ({others})"
+    pairs: int | None = None
+    p_adjusted: float | None = None
+    smallest_effect_ratio: float | None = None  # smallest slowdown that is found, B / A - 1
+    pairs_needed: int | None = None  # --pairs of a resume that finds twice the threshold
+    outlook: Outlook | None = None  # the effect of more pairs, if INCONCLUSIVE
+
+
+NO_PAIRS = PairEvidence()  # of a counted figure, or of stored rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One figure of one phase, in the run and in the baseline.
+    """One figure of one phase of one case, in the baseline (A) and in the candidate (B).
 
-    worse:     the change as a ratio; above 1 is worse.  1.10 means 10 % more seconds, or 10 %
-               fewer images per second.  None if the baseline is 0 or unknown.
-    low, high: the 95 % interval of `worse`; None for counted figures and if it is unknown.
-    """
-
-    figure: str
-    phase: str
-    base: float | None
-    value: float | None
-    worse: float | None
-    low: float | None = None
-    high: float | None = None
-    verdict: Verdict
-    note: str = ""
-
-    @property
-    def of_the_two(self) -> bool:
-        """Return whether `worse` is the ratio of `base` and `value` as a reader sees them."""
-        if not (self.base and self.value and self.worse):
-            return True
-        more = self.value / self.base
-        return min(abs(self.worse / more - 1), abs(self.worse * more - 1)) <= SHOWN
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CaseReport:
-    """One case with the verdict of its worst finding.
-
-    row: any row of the case; it serves to name the case.
+    figure:      a time or a counted figure; None: the verdict is about the whole case.
+    base, value: of the baseline and of the candidate.  Times of pairs are in seconds, in the middle
+                 of the pairs and `ratio` apart.
+    ratio:       the change as a ratio; above 1 is worse.  1.10 means 10 % more seconds, or 10 %
+                 fewer images per second.  None if the baseline is 0 or unknown.
+    ratio_low, ratio_high: its 95 % interval; None for counted figures and if it is unknown.
     """
 
     case_id: str
-    subject: str
+    phase: str | None = None
+    figure: str | None = None
+    base: float | None = None
+    value: float | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
     verdict: Verdict
     note: str = ""
-    findings: tuple[Finding, ...] = ()
-    command: str | None = None  # the `bench ab` command that decides the case
-    row: Row | None = None
+    evidence: PairEvidence = NO_PAIRS
 
-    def name(self, names: CaseNames) -> str:
-        """Return its name in a table; the case id if there is no row to name it by."""
-        return self.case_id if self.row is None else names.of(self.row)
 
-    @property
-    def changed(self) -> bool:
-        return self.verdict in _CHANGED or any(one.verdict in _CHANGED for one in self.findings)
+def rank(one: Finding) -> int:
+    """Return the place of its verdict; a smaller one is worse."""
+    return WORST_FIRST.index(one.verdict)
+
+
+def worst(findings: Iterable[Finding]) -> Finding:
+    """Return the first of the findings with the worst verdict."""
+    return min(findings, key=rank)
+
+
+def of_cases(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
+    """Return the findings by case_id, in their order."""
+    found: dict[str, list[Finding]] = {}
+    for one in findings:
+        found.setdefault(one.case_id, []).append(one)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """A report that compares nothing.  codes: the exit code, and the one with --strict."""
+
+    headline: str
+    codes: tuple[int, int]
+
+
+NOTHING_RAN = Empty("NOTHING MEASURED: no case of the run is ok", (4, 4))
+NOTHING_PAIRED = Empty("NOTHING MEASURED: no case ran on both sides", (4, 4))
+NO_BASELINE = Empty("NO BASELINE: there is nothing to compare with", (0, 3))
+
+
+class Comparison(Protocol):
+    """The source of a report's ratios: stored runs, or pairs (`bench.verdict.comparison`)."""
+
+    def counted(self, findings: Sequence[Finding]) -> Iterable[Verdict]:
+        """Return the verdicts that the headline counts."""
+
+
+Of_co = TypeVar("Of_co", bound=Comparison, covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckReport:
-    """The result of a check.
+class Report(Generic[Of_co]):
+    """The result of `bench check` or `bench ab`.
 
-    measured:     the run has at least one case that is ok.
-    has_baseline: the baseline has at least one case that is ok.
-    earlier_runs: number of earlier runs of this machine that the times were compared with.
-    notes:        sentences that concern all cases.
+    base, value: the names of the two sides in messages; base is empty if there is no baseline.
+    cases:       by case_id, to name the findings; a case that it lacks is named by its id.
+    notes:       sentences that concern all cases.
+    empty:       set if nothing was compared.
     """
 
-    run_id: str
-    baseline_id: str
+    comparison: Of_co
+    base: str
+    value: str
     threshold: float
-    measured: bool
-    has_baseline: bool
-    same_machine: bool
-    earlier_runs: int
-    cases: tuple[CaseReport, ...]
+    findings: tuple[Finding, ...]
+    cases: Mapping[str, Case | Row] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-
-    def count(self, *verdicts: Verdict) -> int:
-        counts = Counter(case.verdict for case in self.cases)
-        return sum(counts[verdict] for verdict in verdicts)
+    empty: Empty | None = None
 
     @property
-    def worst_first(self) -> list[CaseReport]:
-        """The cases, ordered by verdict, then by the change of the worst figure."""
+    def by_case(self) -> list[list[Finding]]:
+        """The findings of each case; those with the worst verdict, then the worst ratio, first."""
 
-        def rank(case: CaseReport) -> tuple[int, float]:
-            worse = max((one.worse or 0.0 for one in case.findings), default=0.0)
-            return WORST_FIRST.index(case.verdict), -worse
+        def place(own: Sequence[Finding]) -> tuple[int, float]:
+            return rank(worst(own)), -max(one.ratio or 0.0 for one in own)
 
-        return sorted(self.cases, key=rank)
-
-    @property
-    def commands(self) -> list[str]:
-        """The commands that decide the cases in doubt, the worst case first."""
-        return [case.command for case in self.worst_first if case.command]
+        return sorted(of_cases(self.findings).values(), key=place)
 
     @property
     def headline(self) -> str:
-        """The verdict in one line."""
-        if not self.measured:
-            return "NOTHING MEASURED: no case of the run is ok"
-        if not self.has_baseline:
-            return "NO BASELINE: there is nothing to compare with"
-        parts = [
-            (self.count("FAILED"), "FAILED"),
-            (self.count("MISSING"), "MISSING"),
-            (self.count("REGRESSED"), "REGRESSED"),
-            (self.count("SUSPECT"), "SUSPECT"),
-        ]
-        rest = []
-        if self.count("ADVISORY"):
-            rest.append(f"{self.count('ADVISORY')} timed on another machine: advisory")
-        if self.count("NEW"):
-            rest.append(f"{self.count('NEW')} new")
-        if self.count("UNMEASURED"):
-            rest.append(f"{self.count('UNMEASURED')} unmeasured in both")
-        return headline(
-            [f"{count} {word}" for count, word in parts if count],
-            self.count("SAME"),
-            self.count("IMPROVED"),
-            self.count("INCONCLUSIVE"),
-            rest,
-        )
+        """The verdict in one line: `1 REGRESSED (3 same or better (1 IMPROVED), 2 undecided)`."""
+        if self.empty is not None:
+            return self.empty.headline
+        counts = Counter(self.comparison.counted(self.findings))
+        bad = [f"{counts[one]} {one}" for one in BAD if counts[one]]
+        if counts["UNTRUSTED"]:
+            why = next(one.note for one in self.findings if one.verdict == "UNTRUSTED")
+            return f"{', '.join([*bad, 'UNTRUSTED'])}: {why}"
+        improved = counts["IMPROVED"]
+        better = f" or better ({improved} IMPROVED)" if improved else ""
+        rest = [f"{counts['SAME'] + improved} same{better}", f"{counts['INCONCLUSIVE']} undecided"]
+        rest += [f"{counts[one]} {words}" for one, words in REST.items() if counts[one]]
+        return f"{', '.join(bad) or 'no regression found'} ({', '.join(rest)})"
 
-
-def worse_than_earlier(report: CheckReport, findings: Iterable[Finding]) -> str:
-    """Return a sentence where `worse by` is not the ratio of the two figures beside it."""
-    if not report.earlier_runs or all(one.of_the_two for one in findings):
-        return ""
-    return (
-        f"`worse by` of a time is against {report.earlier_runs} earlier runs, of which the "
-        "baseline is one, so it can differ from now / baseline"
-    )
-
-
-def exit_code(report: CheckReport, strict: bool = False) -> int:
-    """Return the exit code: 0, 1, 3 or 4.
-
-    4: a case is FAILED or MISSING, or nothing was measured.
-    1: a case is REGRESSED; with `strict`, also if one is SUSPECT.
-    3: a case is SUSPECT; with `strict`, if one is INCONCLUSIVE or ADVISORY, or if there is no
-       baseline.
-    0: otherwise.
-    """
-    if not report.measured or report.count("FAILED", "MISSING"):
-        return 4
-    if report.count("REGRESSED"):
-        return 1
-    if report.count("SUSPECT"):
-        return 1 if strict else 3
-    unknown = not report.has_baseline or report.count("INCONCLUSIVE", "ADVISORY") > 0
-    return 3 if unknown and strict else 0
+    def exit_code(self, *, strict: bool) -> int:
+        """Return the exit code of the worst finding: 4 before 1, 1 before 3, 3 before 0."""
+        codes = {CODES.get(one.verdict, (0, 0))[strict] for one in self.findings}
+        if self.empty is not None:
+            codes.add(self.empty.codes[strict])
+        return next((code for code in (4, 1, 3) if code in codes), 0)

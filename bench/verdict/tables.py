@@ -1,6 +1,7 @@
-"""The tables of `bench compare` and `bench check` for a terminal, at most 100 columns wide."""
+"""The tables of `bench compare` and of a report for a terminal, at most 100 columns wide."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 
 from rich.console import Console
 from rich.text import Text
@@ -9,15 +10,13 @@ from bench.compare.speedup import ALONE, SHARED, Speedup, is_of_shared, legend_o
 from bench.core import units
 from bench.core.records import Row
 from bench.core.row_names import case_names, settings
-from bench.core.text import number_of, printable
-from bench.verdict.markdown import figure, percent_more
-from bench.verdict.report import CheckReport, worse_than_earlier
+from bench.core.text import printable
+from bench.verdict.comparison import AnyReport
 from bench.verdict.text_table import WIDTH, Cell, Column, TextTable
 
-__all__ = ["WIDTH", "check_table", "safe", "speedup_tables", "style_of"]
+__all__ = ["WIDTH", "report_table", "safe", "speedup_tables", "style_of"]
 
-MOST_CASES = 20  # changed cases in the table; the report has all of them
-QUIET = frozenset({"SAME", "INCONCLUSIVE", "ADVISORY"})
+WRAPPED = ("case", "figure", "verdict")
 STYLES = {
     "faster": "green",
     "slower": "red",
@@ -102,8 +101,8 @@ def _speedup_table(
         table.add(
             names.of(by_id[speedup.base_case_id], without=axis) + _chosen(speedup, by_id),
             speedup.phase if len(phases) > 1 else "",
-            figure("s_s", speedup.base_s),
-            figure("s_s", speedup.value_s),
+            units.seconds(speedup.base_s),
+            units.seconds(speedup.value_s),
             Cell(_interval(speedup), style),
             Cell(verdict, style),
         )
@@ -143,43 +142,33 @@ def _chosen(speedup: Speedup, by_id: Mapping[str, Row]) -> str:
     )
 
 
-def check_table(report: CheckReport) -> TextTable:
-    """Return the table of the changed cases, at most MOST_CASES; the others are in the report."""
-    changed = [case for case in report.worst_first if case.changed]
-    shown = changed[:MOST_CASES]
-    names = case_names(case.row for case in shown if case.row is not None)
+def report_table(report: AnyReport) -> TextTable:
+    """Return the table of a check's changes, or of all times of a comparison in pairs."""
+    of = report.comparison
+    lines, caption = of.shown(report)
+    shown = dict.fromkeys(one.case_id for one in lines)
+    names = case_names((report.cases[one] for one in shown if one in report.cases), short=of.short)
     table = TextTable(
         report.headline,
-        (
-            Column("case", wraps=True),
-            Column("figure", wraps=True),
-            Column("verdict"),
-            Column("baseline", right=True),
-            Column("now", right=True),
-            Column("worse by", right=True),
-        ),
+        [
+            Column(head, right=part in ("base", "value", "ratio"), wraps=part in WRAPPED)
+            for part, head in of.columns.items()
+        ],
         above=names.above,
+        caption=caption,
     )
-    for case in shown:
-        name = case.name(names)
-        if not case.findings:
-            table.add(name, case.note, Cell(case.verdict, style_of(case.verdict)), "", "", "")
-        for one in case.findings:
-            if one.verdict not in QUIET:
-                table.add(
-                    name,
-                    f"{one.phase} {one.figure}",
-                    Cell(one.verdict, style_of(one.verdict)),
-                    figure(one.figure, one.base),
-                    figure(one.figure, one.value),
-                    percent_more(one.worse, one.low, one.high),
-                )
-                name = ""
-    told = [one for case in shown for one in case.findings if one.verdict not in QUIET]
-    more = number_of(len(changed) - MOST_CASES, "more changed case")
-    notes = [f"{more} in the report"] if len(changed) > MOST_CASES else []
-    changes = (percent_more(one.worse, one.low, one.high) for one in told)
-    if any(units.TOO_WIDE in text for text in changes):
-        notes.append(units.WHY_TOO_WIDE)
-    table.caption = "; ".join(filter(None, [*notes, worse_than_earlier(report, told)]))
+    before = ""
+    for one in lines:
+        case = report.cases.get(one.case_id)
+        name = one.case_id if case is None else names.of(case)
+        cells = asdict(one) | {
+            # Counted figures have no columns of values; their line always names the case.
+            "case": "" if one.case_id == before and one.base else name,
+            "figure": one.figure or one.note,
+            "verdict": Cell(
+                f"{one.verdict}{one.reach and f', {one.reach}'}", style_of(one.verdict)
+            ),
+        }
+        table.add(*(cells[part] for part in of.columns))
+        before = one.case_id
     return table

@@ -296,7 +296,7 @@ def _machine_moved(test: TimeTest) -> str:
 
 def _finding(test: TimeTest, verdict: Verdict, note: str) -> Finding:
     used = test.direct if verdict == "ADVISORY" else test.used
-    interval = used.interval()
+    low, high = used.interval() or (None, None)
     doubts = sorted(
         {
             flag
@@ -306,13 +306,14 @@ def _finding(test: TimeTest, verdict: Verdict, note: str) -> Finding:
         }
     )
     return Finding(
-        figure=test.figure.name,
+        case_id=test.case_id,
         phase=str(test.base.phase),
+        figure=test.figure.name,
         base=getattr(test.base, test.figure.name),
         value=getattr(test.value, test.figure.name),
-        worse=used.ratio,
-        low=interval[0] if interval else None,
-        high=interval[1] if interval else None,
+        ratio=used.ratio,
+        ratio_low=low,
+        ratio_high=high,
         verdict=verdict,
         note=note + (f"; {', '.join(doubts)}" if doubts else ""),
     )

@@ -9,7 +9,7 @@ this gives at most a SUSPECT, which `bench ab` decides.
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields
 
 from bench.compare.cases import CaseRows, any_row, by_case, is_ok, same_machine
 from bench.core.errors import UserError
@@ -17,8 +17,17 @@ from bench.core.records import Row
 from bench.results.corrected import uncorrected
 from bench.results.results import Results
 from bench.verdict.ab_command import settling_command
+from bench.verdict.comparison import RunComparison
 from bench.verdict.exact_metrics import counted_findings, of_case
-from bench.verdict.report import WORST_FIRST, CaseReport, CheckReport, Finding, Verdict
+from bench.verdict.report import (
+    NO_BASELINE,
+    NOTHING_RAN,
+    Finding,
+    Report,
+    Verdict,
+    of_cases,
+    worst,
+)
 from bench.verdict.timing import ENOUGH_HISTORY, TimeTest, findings_of, tests_of
 
 BROKEN = ("crash", "error", "invalid", "timeout")
@@ -35,8 +44,8 @@ def check(
     baseline: Results | None,
     threshold: float = 0.05,
     history: Sequence[Results] = (),
-) -> CheckReport:
-    """Return a verdict for each case of the baseline and of the run.
+) -> Report[RunComparison]:
+    """Return the findings about each case of the baseline and of the run.
 
     threshold: τ, the smallest slowdown that matters, as a ratio - 1.
     history:   earlier runs of the baseline's machine, without the baseline itself.
@@ -60,46 +69,41 @@ def check(
     }
     tests = tests_of(both, run, baseline, history) if baseline is not None else []
     timed = findings_of(tests, threshold)
-    cases = []
+    every = {**here, **there}
+    findings: list[Finding] = []
     for case_id in [*there, *(one for one in here if one not in there)]:
         if case_id in both:
-            counted = counted_findings(*map(of_case, both[case_id]))
-            findings = [*counted, *timed.get(case_id, [])]
-            cases.append(_of_findings(*both[case_id], findings))
+            counted = counted_findings(case_id, *map(of_case, both[case_id]))
+            findings += [*counted, *timed.get(case_id, [])] or [_nothing_in_common(case_id)]
         else:
-            cases.append(_unmatched(case_id, there.get(case_id), here.get(case_id)))
+            findings.append(_unmatched(case_id, there.get(case_id), here.get(case_id)))
     commit = baseline.description.environment.git_commit if baseline else None
     rows = [(any_row(base), any_row(value)) for base, value in both.values()]
     run_id, baseline_id = _names(run, baseline)
-    return CheckReport(
-        run_id=run_id,
-        baseline_id=baseline_id,
+    ran, had = (any(map(is_ok, cases.values())) for cases in (here, there))
+    return Report(
+        comparison=RunComparison(
+            same_machine=all(same_machine(*pair) for pair in rows),
+            earlier_runs=max((t.predicted.n for t in tests if t.predicted), default=0),
+            commands=_commands(findings, there, commit, threshold),
+        ),
+        base=baseline_id,
+        value=run_id,
         threshold=threshold,
-        measured=any(map(is_ok, here.values())),
-        has_baseline=any(map(is_ok, there.values())),
-        same_machine=all(same_machine(*pair) for pair in rows),
-        earlier_runs=max((t.predicted.n for t in tests if t.predicted), default=0),
-        cases=tuple(_with_command(one, there, commit, threshold) for one in cases),
-        notes=tuple(_notes(run, baseline, rows, threshold, tests)),
-    )
-
-
-def _of_findings(base: CaseRows, value: CaseRows, findings: Sequence[Finding]) -> CaseReport:
-    """Return the verdict of the worst finding; INCONCLUSIVE if there are no findings."""
-    verdicts: set[Verdict] = {one.verdict for one in findings} or {"INCONCLUSIVE"}
-    return CaseReport(
-        case_id=str(any_row(base).case_id),
-        subject=str(any_row(value).subject),
-        verdict=next(verdict for verdict in WORST_FIRST if verdict in verdicts),
-        note="" if findings else "the run and the baseline have no figure in common",
         findings=tuple(findings),
-        row=any_row(base),
+        cases={case_id: any_row(every[case_id]) for case_id in of_cases(findings)},
+        notes=tuple(_notes(run, baseline, rows, threshold, tests)),
+        empty=NOTHING_RAN if not ran else NO_BASELINE if not had else None,
     )
 
 
-def _unmatched(case_id: str, base: CaseRows | None, value: CaseRows | None) -> CaseReport:
+def _nothing_in_common(case_id: str) -> Finding:
+    note = "the run and the baseline have no figure in common"
+    return Finding(case_id=case_id, verdict="INCONCLUSIVE", note=note)
+
+
+def _unmatched(case_id: str, base: CaseRows | None, value: CaseRows | None) -> Finding:
     """Return the verdict of a case that is missing in one of the runs, or not ok in one."""
-    row = any_row(base or value or {})
     verdict: Verdict
     if value is None:
         verdict, note = "MISSING", "in the baseline, not in this run; was it renamed?"
@@ -108,15 +112,10 @@ def _unmatched(case_id: str, base: CaseRows | None, value: CaseRows | None) -> C
     elif _broken(value) and (base is None or not _broken(base)):
         was = "new, " if base is None else "" if is_ok(base) else f"was {_why(base)}; now "
         verdict, note = "FAILED", f"{was}{_why(value)}"
-    elif base is None:
-        verdict, note = "NEW", _why(value)
-    elif is_ok(base):
-        verdict, note = "FAILED", _why(value)
     else:
-        verdict, note = "UNMEASURED", _why(value)
-    return CaseReport(
-        case_id=case_id, subject=str(row.subject), verdict=verdict, note=note, row=row
-    )
+        verdict = "NEW" if base is None else "FAILED" if is_ok(base) else "UNMEASURED"
+        note = _why(value)
+    return Finding(case_id=case_id, verdict=verdict, note=note)
 
 
 def _broken(case: CaseRows) -> bool:
@@ -128,14 +127,18 @@ def _why(case: CaseRows) -> str:
     return f"{row.status}: {row.reason or 'no reason given'}"
 
 
-def _with_command(
-    case: CaseReport, there: Mapping[str, CaseRows], commit: str | None, threshold: float
-) -> CaseReport:
-    """Add the `bench ab` command that decides the case, unless its verdict is clear."""
-    if case.verdict in SETTLED or case.case_id not in there:
-        return case
-    command = settling_command(any_row(there[case.case_id]), commit, threshold)
-    return replace(case, command=command)
+def _commands(
+    findings: Sequence[Finding],
+    there: Mapping[str, CaseRows],
+    commit: str | None,
+    threshold: float,
+) -> dict[str, str]:
+    """Return the `bench ab` command that decides a case, unless its verdict is clear."""
+    return {
+        case_id: settling_command(any_row(there[case_id]), commit, threshold)
+        for case_id, own in of_cases(findings).items()
+        if case_id in there and worst(own).verdict not in SETTLED
+    }
 
 
 def _notes(

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.ab import ab_plan, decision, scheduler
+from bench.ab import ab_plan, decision, findings, scheduler
 from bench.ab.ab_plan import AbError, Asked
 from bench.ab.pair_journal import to_line
 from bench.ab.variants import Side, SideError
@@ -28,10 +28,12 @@ from bench.plan.config import RunOptions
 from bench.results import run_directory
 from bench.results.journal import JournalError
 from bench.terminal.progress import wide_console
-from bench.verdict import ab_report, ci
-from bench.verdict.ab_report import AbReport, AbRow
+from bench.verdict import ci, outputs
+from bench.verdict.comparison import PairComparison
 from bench.verdict.looks import Stage
-from bench.verdict.report import Verdict
+from bench.verdict.outputs import markdown
+from bench.verdict.report import NOTHING_PAIRED, Finding, PairEvidence, Report, Verdict
+from bench.verdict.tables import report_table
 from tests.ab.test_decision import A, B, good, planned
 from tests.support.cases import case
 from tests.support.git import git
@@ -40,13 +42,14 @@ from tests.support.paths import ROOT
 SUBJECTS = ROOT / "tests/subjects/ab_subjects.py"
 
 
-def row(verdict: Verdict, figure: str = "time_s", **changes: Any) -> AbRow:
+def row(verdict: Verdict, figure: str | None = "time_s", **changes: Any) -> Finding:
     wanted = {"case_id": "net", "phase": "forward", "figure": figure, "verdict": verdict}
-    return AbRow(**{**wanted, **changes})
+    return Finding(**{**wanted, **changes})
 
 
-def report(*rows: AbRow, **changes: Any) -> AbReport:
-    return AbReport(**{"a": "main", "b": ".", "threshold": 0.05, "rows": rows, **changes})
+def report(*findings: Finding, **changes: Any) -> Report[PairComparison]:
+    given = {"base": "main", "value": ".", "threshold": 0.05, "findings": findings}
+    return Report(**{"comparison": PairComparison(), **given, **changes})
 
 
 @pytest.mark.parametrize(
@@ -75,7 +78,7 @@ def report(*rows: AbRow, **changes: Any) -> AbReport:
         ([row("SAME"), row("REGRESSED", "flops")], "1 REGRESSED (1 same, 0 undecided)", 1, 1),
         ([row("SAME"), row("DIFFERS", "flops")], "no regression found (1 same, 0 undecided)", 0, 0),
         (
-            [row("REGRESSED"), row("FAILED", figure=None)],  # type: ignore[arg-type]
+            [row("REGRESSED"), row("FAILED", figure=None)],
             "1 FAILED, 1 REGRESSED (0 same, 0 undecided)",
             4,
             4,
@@ -87,21 +90,34 @@ def report(*rows: AbRow, **changes: Any) -> AbReport:
             1,
             1,
         ),
-        ([], "NOTHING MEASURED: no case ran on both sides", 4, 4),
+        (
+            [row("SAME"), row("NEW", "phase"), row("UNMEASURED", None)],
+            "no regression found (1 same, 0 undecided, 1 unmeasured)",
+            0,
+            0,
+        ),
     ],
 )
 def test_the_first_line_and_the_exit_code_follow_from_the_rows(
-    rows: list[AbRow], headline: str, code: int, strictly: int
+    rows: list[Finding], headline: str, code: int, strictly: int
 ) -> None:
     one = report(*rows)
     assert one.headline == headline
     assert (one.exit_code(strict=False), one.exit_code(strict=True)) == (code, strictly)
 
 
+def test_a_comparison_of_nothing_says_so_and_fails() -> None:
+    nothing = report(empty=NOTHING_PAIRED)
+    assert nothing.headline == "NOTHING MEASURED: no case ran on both sides"
+    assert (nothing.exit_code(strict=False), nothing.exit_code(strict=True)) == (4, 4)
+    assert nothing.headline in markdown(nothing)
+    assert nothing.headline in printed(nothing, 100)
+
+
 def test_more_operators_are_a_regression_of_a_revision_and_a_difference_of_a_setting() -> None:
     a, b = {"operators": 10.0, "flops": 5.0}, {"operators": 11.0, "flops": 4.0}
-    gated = ab_report.counted_rows("net", "forward", a, b, gated=True)
-    shown = ab_report.counted_rows("net", "forward", a, b, gated=False)
+    gated = findings.counted("net", "forward", a, b, gated=True)
+    shown = findings.counted("net", "forward", a, b, gated=False)
     assert {one.figure: one.verdict for one in gated} == {
         "flops": "IMPROVED",
         "operators": "REGRESSED",
@@ -110,8 +126,8 @@ def test_more_operators_are_a_regression_of_a_revision_and_a_difference_of_a_set
 
 
 def test_the_report_begins_with_the_verdict_shows_all_and_bears_hostile_names() -> None:
-    hostile = row("REGRESSED", case_id="net|<script>`", a=0.001, b=0.0011, ratio=1.1)
-    text = ab_report.markdown(report(hostile, row("SAME")))
+    hostile = row("REGRESSED", case_id="net|<script>`", base=0.001, value=0.0011, ratio=1.1)
+    text = markdown(report(hostile, row("SAME")))
     assert text.splitlines()[0] == "**1 REGRESSED (1 same, 0 undecided)**"
     assert "<script>" not in text
     assert "net&#124;&lt;script&gt;&#96;" in text
@@ -121,7 +137,7 @@ def test_the_report_begins_with_the_verdict_shows_all_and_bears_hostile_names() 
 
 def test_a_report_of_very_many_cases_stays_under_60_kb_and_says_what_it_leaves_out() -> None:
     rows = [row("SAME", case_id=f"net{n}" * 20) for n in range(2000)]
-    text = ab_report.markdown(report(*rows))
+    text = markdown(report(*rows))
     assert len(text.encode()) <= 60_000
     assert "are left out: the file is limited to 60 kB" in text
 
@@ -129,13 +145,13 @@ def test_a_report_of_very_many_cases_stays_under_60_kb_and_says_what_it_leaves_o
 def test_the_report_names_changed_cases_as_the_table_does_and_folds_what_is_counted() -> None:
     one, other = case(), case(memory_format="channels_last")
     rows = [
-        row("REGRESSED", case_id=other.case_id, a=0.001, b=0.0011, ratio=1.1),
-        row("REGRESSED", "operators", case_id=other.case_id, a=10.0, b=11.0, ratio=1.1),
-        row("IMPROVED", "flops", case_id=other.case_id, a=50.0, b=40.0, ratio=0.8),
-        row("SAME", case_id=one.case_id, a=0.001, b=0.001, ratio=1.0),
+        row("REGRESSED", case_id=other.case_id, base=0.001, value=0.0011, ratio=1.1),
+        row("REGRESSED", "operators", case_id=other.case_id, base=10.0, value=11.0, ratio=1.1),
+        row("IMPROVED", "flops", case_id=other.case_id, base=50.0, value=40.0, ratio=0.8),
+        row("SAME", case_id=one.case_id, base=0.001, value=0.001, ratio=1.0),
     ]
     cases = {each.case_id: each for each in (one, other)}
-    text = ab_report.markdown(report(*rows, cases=cases))
+    text = markdown(report(*rows, cases=cases))
     changed, everything = text.split("<details>")
     assert "all convnet, inference, N=8, on cpu, 3,224,224, float32" in changed
     assert "| channels&#95;last | forward | 1.00 ms | 1.10 ms | +10.0 % | REGRESSED |" in changed
@@ -149,9 +165,9 @@ def test_the_report_names_changed_cases_as_the_table_does_and_folds_what_is_coun
     assert other.case_id in everything.replace("&#95;", "_")
 
 
-def printed(one: AbReport, width: int) -> str:
+def printed(one: Report[PairComparison], width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(ab_report.table(one), width=width)
+    console.print(report_table(one), width=width)
     return console.export_text()
 
 
@@ -160,7 +176,7 @@ def test_a_long_name_cuts_no_column_off(width: int) -> None:
     long = (
         "convnet/conv1:training:b32:3x224x224:cpu:float32:amp=off:channels_last:compile=off:t=auto"
     )
-    figures = {"a": 0.0123, "b": 0.0456, "ratio": 1.1, "ratio_low": 0.9, "ratio_high": 1.3}
+    figures = {"base": 0.0123, "value": 0.0456, "ratio": 1.1, "ratio_low": 0.9, "ratio_high": 1.3}
     shown = printed(report(row("REGRESSED", "time_s", case_id=long, **figures)), width)
     assert "REGRESSED" in shown
     assert "+10.0 % (-10.0 to +30.0 %)" in shown
@@ -172,8 +188,8 @@ def test_cases_are_named_by_what_differs_between_them(width: int) -> None:
     one, other = case(batch=1), case(batch=8, memory_format="channels_last")
     shown = printed(
         report(
-            row("REGRESSED", case_id=one.case_id, a=0.01, b=0.02, ratio=2.0),
-            row("SAME", case_id=other.case_id, a=0.01, b=0.01, ratio=1.0),
+            row("REGRESSED", case_id=one.case_id, base=0.01, value=0.02, ratio=2.0),
+            row("SAME", case_id=other.case_id, base=0.01, value=0.01, ratio=1.0),
             cases={one.case_id: one, other.case_id: other},
         ),
         width,
@@ -187,9 +203,9 @@ def test_cases_are_named_by_what_differs_between_them(width: int) -> None:
 def test_the_counted_figures_of_a_case_are_one_line() -> None:
     one = case()
     counted = [
-        row("REGRESSED", "operators", case_id=one.case_id, a=50, b=55, ratio=1.1),
-        row("DIFFERS", "graph_breaks", case_id=one.case_id, a=0, b=2),
-        row("SAME", "flops", case_id=one.case_id, a=5, b=5, ratio=1.0),
+        row("REGRESSED", "operators", case_id=one.case_id, base=50, value=55, ratio=1.1),
+        row("DIFFERS", "graph_breaks", case_id=one.case_id, base=0, value=2),
+        row("SAME", "flops", case_id=one.case_id, base=5, value=5, ratio=1.0),
     ]
     shown = printed(report(*counted, cases={one.case_id: one}), 100)
     (line,) = [line for line in shown.splitlines() if "operators" in line]
@@ -201,11 +217,13 @@ def test_the_counted_figures_of_a_case_are_one_line() -> None:
 def test_what_is_undecided_says_what_would_have_been_found_wherever_it_is_read() -> None:
     undecided = row(
         "INCONCLUSIVE",
-        a=0.001, b=0.0011, ratio=1.1, ratio_low=0.9, ratio_high=1.3,
-        smallest_effect_ratio=0.372, pairs_needed=88, outlook="more pairs",
+        base=0.001, value=0.0011, ratio=1.1, ratio_low=0.9, ratio_high=1.3,
+        evidence=PairEvidence(
+            smallest_effect_ratio=0.372, pairs_needed=88, outlook="more pairs",
+        ),
     )  # fmt: skip
-    one = report(undecided, row("SAME", smallest_effect_ratio=0.06))
-    text = ab_report.markdown(one)
+    one = report(undecided, row("SAME", evidence=PairEvidence(smallest_effect_ratio=0.06)))
+    text = markdown(one)
     said = "would have found +37 %, needs about --pairs 88"
     assert f"| +10.0 % (-10.0 to +30.0 %) | INCONCLUSIVE; {said} |" in text
     assert "the --pairs that would find twice the threshold" in text
@@ -214,20 +232,20 @@ def test_what_is_undecided_says_what_would_have_been_found_wherever_it_is_read()
     for line in ("INCONCLUSIVE, would have found +37 %,", "needs about --pairs 88", "SAME"):
         assert re.search(rf" {re.escape(line)}$", shown, flags=re.MULTILINE), shown
     assert "would find twice the threshold" in " ".join(shown.split())
-    (judged,) = ci.of_ab(report(undecided))
+    (judged,) = ci.outcomes(report(undecided))
     assert judged.sentence == f"INCONCLUSIVE: forward +10.0 % (-10.0 to +30.0 %); {said}"
 
 
 @pytest.mark.parametrize("least", [None, float("inf")])
 def test_where_nothing_could_have_been_found_no_effect_is_named(least: float | None) -> None:
-    one = report(row("INCONCLUSIVE", smallest_effect_ratio=least))
-    assert "| INCONCLUSIVE |" in ab_report.markdown(one)
-    assert "four times in five" not in ab_report.markdown(one)
+    one = report(row("INCONCLUSIVE", evidence=PairEvidence(smallest_effect_ratio=least)))
+    assert "| INCONCLUSIVE |" in markdown(one)
+    assert "four times in five" not in markdown(one)
 
 
 def test_a_report_whose_changed_part_alone_is_large_stays_under_60_kb() -> None:
     many = [row("REGRESSED", case_id="|" * 200, note="|" * 200, phase="|" * 200)] * 25
-    text = ab_report.markdown(report(*many, notes=("|" * 200,) * 100))
+    text = markdown(report(*many, notes=("|" * 200,) * 100))
     assert len(text.encode()) <= 60_000
     shown = text.partition("<details>")[0].count("REGRESSED") - 1
     assert shown > 8
@@ -309,15 +327,21 @@ def test_an_error_is_told_though_its_report_cannot_be_written(
         measured(out, monkeypatch, stops(StartError("torch is gone")))
 
 
-@pytest.mark.parametrize("step", ["decided", "write", "tell"])
+@pytest.mark.parametrize(
+    ("module", "step"), [(decision, "decided"), (decision, "write"), (outputs, "tell")]
+)
 def test_who_interrupts_the_end_is_told_how_to_go_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    module: ModuleType,
+    step: str,
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     out = begun(tmp_path)
-    monkeypatch.setattr(decision, step, interrupt)
+    monkeypatch.setattr(module, step, interrupt)
     assert measured(out, monkeypatch, lambda: True) == 130
     assert f"interrupted; to resume: bench ab --resume {out}" in capsys.readouterr().out
 
@@ -347,7 +371,7 @@ def test_nobody_else_may_write_into_the_directory_until_it_is_finished(
 def test_a_first_line_is_never_cut_within_a_case_id() -> None:
     name = "pkg.module:make(64)/" + "layer." * 40 + "end"
     why = f"the null case, A against itself, differed ({name}|forward), so no time is trusted"
-    text = ab_report.markdown(report(row("UNTRUSTED", note=why), notes=(f"not so: {name}",)))
+    text = markdown(report(row("UNTRUSTED", note=why), notes=(f"not so: {name}",)))
     assert text.splitlines()[0] == f"**UNTRUSTED: {why}**".replace("|", "&#124;")
     assert f"- not so: {name}\n" in text
 

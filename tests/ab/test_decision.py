@@ -13,15 +13,19 @@ from bench.ab import decision
 from bench.ab.ab_directory import DESCRIPTION
 from bench.ab.ab_plan import Planned
 from bench.ab.decision import _by_stage
+from bench.ab.findings import middle_times
 from bench.ab.interleave import TOGETHER
 from bench.ab.pair_journal import Failed, Pair, PairsSoFar, SideStaticMetrics
-from bench.ab.rows import middle_times
 from bench.ab.scheduler import Pairs
 from bench.ab.variants import Side
 from bench.core.records import Status
 from bench.plan.config import RunOptions
-from bench.verdict.ab_report import AbReport, markdown, table
+from bench.verdict import outputs
+from bench.verdict.comparison import PairComparison
+from bench.verdict.outputs import markdown
 from bench.verdict.paired_test import PairedPhase, decide
+from bench.verdict.report import Report
+from bench.verdict.tables import report_table
 from tests.support.cases import case
 
 QUIET = (0.001, -0.001, 0.0, 0.002, -0.002, 0.0)
@@ -95,7 +99,7 @@ def planned(
 
 def outcome(
     *records: Pair | SideStaticMetrics, incomplete: str | None = None, **plan: Any
-) -> AbReport:
+) -> Report[PairComparison]:
     """plan: of `planned`.  Where no static metrics are given, each side has its own."""
     made = planned(**plan)
     both = of_records(*records, *(static(key, side) for key in made.cases for side in "AB"))
@@ -116,11 +120,11 @@ def of_records(*records: Pair | SideStaticMetrics) -> Pairs:
     )  # fmt: skip
 
 
-def said(report: AbReport) -> list[tuple[str | None, str, str]]:
-    return [(row.phase, row.verdict, row.note) for row in report.rows if row.figure != "flops"]
+def said(report: Report[PairComparison]) -> list[tuple[str | None, str, str]]:
+    return [(one.phase, one.verdict, one.note) for one in report.findings if one.figure != "flops"]
 
 
-def codes(report: AbReport) -> tuple[int, int]:
+def codes(report: Report[PairComparison]) -> tuple[int, int]:
     return report.exit_code(strict=False), report.exit_code(strict=True)
 
 
@@ -136,8 +140,8 @@ def test_calls_back_to_back_are_a_figure_of_their_own_and_decided_as_the_others(
         return pair(A, number, samples={"forward": single, "forward, back-to-back": in_a_row})
 
     found = outcome(*map(both, range(6)), *nulls())
-    times = [row for row in found.rows if row.figure in ("time_s", "pipelined_s")]
-    assert [(row.phase, row.figure, row.verdict) for row in times] == [
+    times = [one for one in found.findings if one.figure in ("time_s", "pipelined_s")]
+    assert [(one.phase, one.figure, one.verdict) for one in times] == [
         ("forward", "time_s", "SAME"),
         ("forward", "pipelined_s", "REGRESSED"),
     ]
@@ -158,10 +162,10 @@ def test_a_crash_that_did_not_come_again_leaves_a_case_undecided_at_most() -> No
     assert codes(found) == (0, 3)
     assert found.headline == "no regression found (0 same, 1 undecided)"
     faster = outcome(lost, *(pair(A, n, 0.5) for n in (0, 1, 3, 4, 5, 8)), *nulls())
-    assert faster.rows[0].verdict == "INCONCLUSIVE"
+    assert faster.findings[0].verdict == "INCONCLUSIVE"
     slower = outcome(lost, *(pair(A, n, 1.5) for n in (0, 1, 3, 4, 5, 8)), *nulls())
-    assert (slower.rows[0].verdict, codes(slower)) == ("REGRESSED", (1, 1))
-    assert "failed in 1 of 7 pairs" in slower.rows[0].note
+    assert (slower.findings[0].verdict, codes(slower)) == ("REGRESSED", (1, 1))
+    assert "failed in 1 of 7 pairs" in slower.findings[0].note
 
 
 def test_a_crash_that_came_again_is_a_failure() -> None:
@@ -174,7 +178,7 @@ def test_a_crash_that_came_again_is_a_failure() -> None:
 
 def test_sides_that_failed_in_different_pairs_are_both_named() -> None:
     found = outcome(*good(A, count=4), failed(A, 4, B="error: b"), failed(A, 10, A="error: a"))
-    assert found.rows[0].note == (
+    assert found.findings[0].note == (
         "side A failed in 1 of 6 pairs: error: a; side B failed in 1 of 6 pairs: error: b"
     )
 
@@ -184,9 +188,9 @@ def test_what_is_broken_on_both_sides_is_said_of_both() -> None:
     same = outcome(*(failed(A, n, A=why, B=why) for n in (0, 1)))
     assert said(same) == [(None, "FAILED", "both sides: error: ValueError: boom")]
     other = outcome(*(failed(A, n, A=why, B=SEGFAULT) for n in (0, 1)))
-    assert other.rows[0].note == f"side A: {why}; side B: {SEGFAULT}"
+    assert other.findings[0].note == f"side A: {why}; side B: {SEGFAULT}"
     one = outcome(*(failed(A, n, B=why) for n in (0, 1)))
-    assert one.rows[0].note == f"side B: {why}"
+    assert one.findings[0].note == f"side B: {why}"
 
 
 NO_COMPILER = "unsupported: no C++ compiler"
@@ -225,12 +229,12 @@ def test_sides_that_do_not_fit_at_once_are_unmeasured_whichever_was_second() -> 
             pair(A, number, samples={}, failed={side: why}) for number, side in enumerate(sides)
         ]
         found = outcome(*lost, *good(B), *good(B, null=True), keys=(A, B))
-        assert found.rows[0].verdict == "UNMEASURED"
-        assert TOGETHER in found.rows[0].note
+        assert found.findings[0].verdict == "UNMEASURED"
+        assert TOGETHER in found.findings[0].note
         assert codes(found) == (0, 0)
     alone = [failed(A, number, B="oom: CUDA out of memory") for number in (0, 1)]
     found = outcome(*alone, *good(B), *good(B, null=True), keys=(A, B))
-    assert (found.rows[0].verdict, codes(found)) == ("FAILED", (4, 4))
+    assert (found.findings[0].verdict, codes(found)) == ("FAILED", (4, 4))
 
 
 def test_a_result_that_is_wrong_is_a_failure_of_its_side_however_fast() -> None:
@@ -277,14 +281,14 @@ def test_a_slowdown_is_seen_though_the_budget_ended_in_the_second_stage() -> Non
         again = [pair(A, n, 1.5, stage="fresh") for n in range(fresh)]
         found = outcome(*first, *again, keys=(A, B), incomplete="the budget was used up")
         assert [verdict for _, verdict, _ in said(found)] == ["REGRESSED"] * 2
-        assert found.rows[0].pairs == (8 if fresh == 8 else 6)
+        assert found.findings[0].evidence.pairs == (8 if fresh == 8 else 6)
 
 
 def test_the_times_shown_are_those_that_decide() -> None:
     for fresh, shown_s in ((7, 0.015), (8, 0.012)):
         again = [pair(A, n, 1.2, stage="fresh") for n in range(fresh)]
         found = outcome(*good(A, 1.5), *again, *nulls())
-        assert found.rows[0].b == pytest.approx(shown_s, rel=0.01)
+        assert found.findings[0].value == pytest.approx(shown_s, rel=0.01)
 
 
 def test_the_times_shown_are_as_far_apart_as_their_ratio_in_noisy_pairs_too() -> None:
@@ -292,18 +296,20 @@ def test_the_times_shown_are_as_far_apart_as_their_ratio_in_noisy_pairs_too() ->
     of_pairs = ((10, 9), (10, 9), (10, 9), (12, 11), (9, 30), (13, 12))
     times = [((a / 1e3,) * 4, (b / 1e3,) * 4) for a, b in of_pairs]
     found = outcome(*(pair(A, n, samples={"forward": both}) for n, both in enumerate(times)))
-    row = next(one for one in found.rows if one.figure == "time_s")
-    assert row.a is not None
-    assert row.b is not None
-    assert row.b / row.a == pytest.approx(row.ratio)
-    assert math.sqrt(row.a * row.b) == pytest.approx(math.sqrt(0.0009 * 0.0011 * 100), rel=0.1)
+    one = next(one for one in found.findings if one.figure == "time_s")
+    assert one.base is not None
+    assert one.value is not None
+    assert one.value / one.base == pytest.approx(one.ratio)
+    assert math.sqrt(one.base * one.value) == pytest.approx(
+        math.sqrt(0.0009 * 0.0011 * 100), rel=0.1
+    )
 
 
 def test_an_interval_that_says_nothing_is_told_in_words_in_table_and_report() -> None:
     factors = (0.1, 9.0, 1.1, 0.2, 6.0, 1.0)
     noisy = [pair(A, number, factor) for number, factor in enumerate(factors)]
     for found, is_told in ((outcome(*noisy), True), (outcome(*good(A)), False)):
-        shown = " ".join(line.plain for line in table(found).lines(100))
+        shown = " ".join(line.plain for line in report_table(found).lines(100))
         assert (" (too wide) " in shown) == is_told
         assert ("so wide that it says nothing" in " ".join(shown.split())) == is_told
         assert ("Too wide: the 95 % interval is so wide" in markdown(found)) == is_told
@@ -343,7 +349,7 @@ def test_pairs_that_were_disturbed_or_had_not_settled_are_counted() -> None:
 def test_thresholds_of_their_own_are_said_and_are_in_the_report() -> None:
     found = outcome(*good(A), *good(B), *nulls(), keys=(A, B), thresholds={B: 0.1})
     assert found.notes == ("1 of 2 cases has its own threshold: 10.0 %.",)
-    assert found.thresholds == {B: 0.1}
+    assert found.comparison.thresholds == {B: 0.1}
 
 
 def test_cases_that_could_not_be_verified_are_counted() -> None:
@@ -361,7 +367,7 @@ def test_a_step_summary_that_cannot_be_written_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "nowhere/summary.md"))
-    decision.tell(outcome(*good(A), *nulls()), Console(), tmp_path)
+    outputs.tell(tmp_path, outcome(*good(A), *nulls()), Console())
     assert "summary.md: the step summary cannot be written: No such file" in capsys.readouterr().out
 
 

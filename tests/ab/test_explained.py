@@ -14,7 +14,9 @@ from bench.core.errors import UserError
 from bench.core.records import Case, Failure
 from bench.engine.workers import Experience
 from bench.results.profile_parts import StepParts
-from bench.verdict.ab_report import TIME, AbReport, AbRow, markdown
+from bench.verdict.comparison import PairComparison
+from bench.verdict.outputs import markdown
+from bench.verdict.report import TIME, Finding, Report
 from tests.ab.test_decision import planned
 from tests.explain.sides import CONV, MODULES, PLAIN, side
 from tests.support.cases import case
@@ -22,27 +24,28 @@ from tests.support.cases import case
 ONE, TWO, THREE, FOUR = (case(batch=size).case_id for size in (1, 2, 3, 4))
 
 
-def report(*rows: AbRow) -> AbReport:
-    return AbReport(a="main", b=".", threshold=0.05, rows=rows)
+def report(*findings: Finding, causes: str = "") -> Report[PairComparison]:
+    comparison = PairComparison(causes=causes)
+    return Report(comparison=comparison, base="main", value=".", threshold=0.05, findings=findings)
 
 
-def row(case_id: str, verdict: Any, ratio: float = 1.2, figure: str = TIME) -> AbRow:
-    return AbRow(case_id=case_id, phase="forward", figure=figure, ratio=ratio, verdict=verdict)
+def row(case_id: str, verdict: Any, ratio: float = 1.2, figure: str = TIME) -> Finding:
+    return Finding(case_id=case_id, phase="forward", figure=figure, ratio=ratio, verdict=verdict)
 
 
 def test_what_regressed_is_explained_those_that_changed_most_first() -> None:
-    found = report(row(ONE, "REGRESSED"), row(TWO, "REGRESSED", 1.5), row(THREE, "IMPROVED", 0.1))
+    found = [row(ONE, "REGRESSED"), row(TWO, "REGRESSED", 1.5), row(THREE, "IMPROVED", 0.1)]
     assert explained.cases(found, None) == [TWO, ONE]
 
 
 def test_what_improved_is_explained_when_asked_for_and_nothing_when_refused() -> None:
-    found = report(row(ONE, "REGRESSED"), row(TWO, "IMPROVED", 0.5), row(THREE, "SAME"))
+    found = [row(ONE, "REGRESSED"), row(TWO, "IMPROVED", 0.5), row(THREE, "SAME")]
     assert explained.cases(found, True) == [TWO, ONE]
     assert explained.cases(found, False) == []
 
 
 def test_a_counted_figure_that_regressed_is_explained_after_times() -> None:
-    found = report(row(ONE, "REGRESSED", 2.0, "operators"), row(TWO, "REGRESSED", 1.1))
+    found = [row(ONE, "REGRESSED", 2.0, "operators"), row(TWO, "REGRESSED", 1.1)]
     assert explained.cases(found, None) == [TWO, ONE]
 
 
@@ -152,15 +155,7 @@ def test_a_case_that_cannot_be_profiled_is_named(
 
 
 def test_the_section_stands_in_the_report_before_the_full_table() -> None:
-    text = markdown(
-        AbReport(
-            a="main",
-            b=".",
-            threshold=0.05,
-            rows=(row(ONE, "REGRESSED"),),
-            causes="\n### Why\n\n1. because\n",
-        )
-    )
+    text = markdown(report(row(ONE, "REGRESSED"), causes="\n### Why\n\n1. because\n"))
     assert text.index("REGRESSED") < text.index("### Why") < text.index("<details>")
 
 
@@ -172,9 +167,9 @@ def test_the_command_adds_the_causes_to_its_report_and_changes_no_verdict(
     made = dataclasses.replace(planned(()), cases=cases)
     before = report(row(ONE, "REGRESSED"))
     after = ab._with_causes(before, [ONE], made, tmp_path, Experience(), None)
-    assert after.rows == before.rows
-    assert "<code>layer1.conv</code>" in after.causes
-    assert any("`layer1.conv` +20.0 ms" in line for line in after.causes_told)
+    assert after.findings == before.findings
+    assert "<code>layer1.conv</code>" in after.comparison.causes
+    assert any("`layer1.conv` +20.0 ms" in line for line in after.comparison.causes_told)
 
 
 def test_what_is_left_of_a_budget_is_what_the_pairs_have_not_used() -> None:

@@ -17,9 +17,10 @@ from bench.ab.scheduler import Pairs
 from bench.ab.variants import Side
 from bench.commands import ab
 from bench.plan.config import RunOptions
-from bench.verdict import ab_report
-from bench.verdict.ab_report import AbReport, AbRow
+from bench.verdict.comparison import PairComparison
+from bench.verdict.lines import reach
 from bench.verdict.looks import Stage
+from bench.verdict.report import TIME, Finding, Report
 from tests.ab.test_scheduler import CHEAP, DEAR, World
 
 KEYS = (DEAR.case_id, CHEAP.case_id)
@@ -50,7 +51,9 @@ class Comparison:
         world = World(directory / "pairs.jsonl", factor={KEYS[0]: factor}, noise=noise)
         return cls(directory, world, plan)
 
-    def measured(self, plan: int, budget_s: float | None = None) -> tuple[Pairs, AbReport]:
+    def measured(
+        self, plan: int, budget_s: float | None = None
+    ) -> tuple[Pairs, Report[PairComparison]]:
         pairs, complete = self.world.run(pairs=plan, budget_s=budget_s)
         planned = Planned(
             sides=tuple(Side(name=name, asked="amp=off", kind="settings") for name in "AB"),  # type: ignore[arg-type]
@@ -80,19 +83,19 @@ class Comparison:
         return again.pairs
 
 
-def decisive(pairs: Pairs, row: AbRow) -> tuple[Stage, int]:
-    """Return the stage of the pairs that decide a row, and how many were tried."""
-    name = PhaseKey(row.case_id, row.phase or "forward")
+def decisive(pairs: Pairs, one: Finding) -> tuple[Stage, int]:
+    """Return the stage of the pairs that decide a finding, and how many were tried."""
+    name = PhaseKey(one.case_id, one.phase or "forward")
     stage: Stage = "fresh" if name in pairs.suspects() else "first"
-    return stage, len(pairs.seen.tried(row.case_id, stage))
+    return stage, len(pairs.seen.tried(one.case_id, stage))
 
 
-def undecided(report: AbReport) -> list[AbRow]:
-    rows = [row for row in report.rows if row.figure in (ab_report.TIME, None)]
-    return [row for row in rows if row.verdict == "INCONCLUSIVE"]
+def undecided(report: Report[PairComparison]) -> list[Finding]:
+    times = [one for one in report.findings if one.figure in (TIME, None)]
+    return [one for one in times if one.verdict == "INCONCLUSIVE"]
 
 
-def advised(report: AbReport, words: str) -> str:
+def advised(report: Report[PairComparison], words: str) -> str:
     """The command of the note with these words."""
     (note,) = [one for one in report.notes if words in one]
     _, found, command = note.partition("bench ab ")
@@ -114,25 +117,25 @@ def test_every_command_that_is_advised_is_accepted_and_measures_what_it_was_advi
         made = Comparison.begun(tmp_path / str(number), plan, noise, factor)
         before, report = made.measured(plan, budget_s)
         rows = undecided(report)
-        seen |= {row.outlook for row in rows}
+        seen |= {row.evidence.outlook for row in rows}
         counts = {row.case_id: decisive(before, row) for row in rows}
         words = {"go on": "to resume", "more pairs": "to add as many"}
         commands = {
             outlook: advised(report, said)
             for outlook, said in words.items()
-            if any(row.outlook == outlook for row in rows)
+            if any(row.evidence.outlook == outlook for row in rows)
         }
         # The larger one is taken last, for pairs cannot be taken away.
         for outlook, command in commands.items():
             after, _ = made.measured(made.accepted(command, monkeypatch))
             for row in rows:
-                if row.outlook == outlook:
+                if row.evidence.outlook == outlook:
                     # First pairs that were added may have chosen otherwise.
                     stage, count = decisive(after, row)
                     shown = (noise, factor, plan, budget_s, row.case_id, command)
                     assert count > len(before.seen.tried(row.case_id, stage)), shown
                     assert after.seen.pairs.items() > before.seen.pairs.items(), shown
-        ended = [row for row in rows if row.outlook == "given up"]
+        ended = [row for row in rows if row.evidence.outlook == "given up"]
         after, _ = made.measured(max(plan, 160))
         for row in ended:
             fresh = after.seen.tried(row.case_id, "fresh")
@@ -144,7 +147,7 @@ def test_the_number_that_is_advised_for_a_row_adds_a_pair_to_it(tmp_path: Path) 
     made = Comparison.begun(tmp_path / "out", 68, 1.065, 1.0)
     _, report = made.measured(68)
     # The simulation says 71, whose first pairs are as many as those of 68.
-    assert [row.pairs_needed for row in undecided(report)] == [74, 74]
+    assert [row.evidence.pairs_needed for row in undecided(report)] == [74, 74]
     after, _ = made.measured(74)
     assert [len(after.seen.of(key, "first")) for key in KEYS] == [12, 12]
 
@@ -153,9 +156,9 @@ def test_what_no_number_of_pairs_decides_is_said_instead_of_one(tmp_path: Path) 
     made = Comparison.begun(tmp_path / "out", 40, 2.0, 1.0)
     _, report = made.measured(40)
     rows = undecided(report)
-    assert [row.outlook for row in rows] == ["too noisy"] * 2
-    assert [row.pairs_needed for row in rows] == [None] * 2
-    assert all("needs more than --pairs 636" in ab_report.reach(row) for row in rows)
+    assert [row.evidence.outlook for row in rows] == ["too noisy"] * 2
+    assert [row.evidence.pairs_needed for row in rows] == [None] * 2
+    assert all("needs more than --pairs 636" in reach(row) for row in rows)
     assert (
         "2 undecided times cannot be decided on this machine: even --pairs 636" in report.notes[-1]
     )

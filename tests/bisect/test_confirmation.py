@@ -8,16 +8,16 @@ import pytest
 
 from bench.bisect import confirmation
 from bench.bisect.search import UnconfirmedError
-from bench.verdict.ab_report import PIPELINED, AbRow, write_rows
-from bench.verdict.report import Verdict
+from bench.verdict import ab_csv
+from bench.verdict.report import PIPELINED, Finding, PairEvidence, Verdict
 
 
-def row(verdict: Verdict, phase: str = "forward", figure: str = "time_s", **more: Any) -> AbRow:
-    return AbRow(case_id="net", phase=phase, figure=figure, verdict=verdict, **more)
+def row(verdict: Verdict, phase: str = "forward", figure: str = "time_s", **more: Any) -> Finding:
+    return Finding(case_id="net", phase=phase, figure=figure, verdict=verdict, **more)
 
 
-def written(folder: Path, *rows: AbRow) -> Path:
-    write_rows(folder / "ab.csv", rows)
+def written(folder: Path, *findings: Finding) -> Path:
+    ab_csv.write(folder / "ab.csv", findings)
     return folder
 
 
@@ -45,8 +45,8 @@ def test_the_times_of_calls_back_to_back_decide_where_they_were_searched(tmp_pat
         (
             [
                 row(
-                    "INCONCLUSIVE", ratio=1.031, ratio_low=0.998, ratio_high=1.065, pairs=1,
-                    note="fewer than 6 pairs decide nothing",
+                    "INCONCLUSIVE", ratio=1.031, ratio_low=0.998, ratio_high=1.065,
+                    evidence=PairEvidence(pairs=1), note="fewer than 6 pairs decide nothing",
                 )
             ],
             r"^INCONCLUSIVE, \+3\.1 % \(-0\.2 to \+6\.5 %\) in 1 pair: fewer than 6 pairs",
@@ -55,7 +55,7 @@ def test_the_times_of_calls_back_to_back_decide_where_they_were_searched(tmp_pat
         (
             [
                 row("REGRESSED", figure="operators"),
-                AbRow(case_id="net", verdict="FAILED", note="no"),
+                Finding(case_id="net", verdict="FAILED", note="no"),
             ],
             "^phase forward has no times: no$",
         ),
@@ -63,7 +63,7 @@ def test_the_times_of_calls_back_to_back_decide_where_they_were_searched(tmp_pat
     ],
 )  # fmt: skip
 def test_what_decides_nothing_is_no_answer_and_says_why(
-    tmp_path: Path, rows: list[AbRow], why: str
+    tmp_path: Path, rows: list[Finding], why: str
 ) -> None:
     with pytest.raises(UnconfirmedError, match=why):
         confirmation.differs(written(tmp_path, *rows), "forward")

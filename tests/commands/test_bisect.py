@@ -27,9 +27,9 @@ from bench.host.probed import Source
 from bench.results import run_directory
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
-from bench.verdict.ab_report import AbRow, write_rows
+from bench.verdict import ab_csv
 from bench.verdict.looks import LEAST_FRESH
-from bench.verdict.report import Verdict
+from bench.verdict.report import Finding, Verdict
 from tests.ab.test_decision import planned
 from tests.support.cases import case
 from tests.support.git import git
@@ -168,8 +168,8 @@ class Compared:
     def __init__(self, code: int, *verdicts: tuple[str, Verdict]) -> None:
         """verdicts: with the figure of each."""
         self.code, self.asked = code, list[Asked]()
-        self.rows = [
-            AbRow(case_id="k", phase="forward", figure=figure, verdict=verdict)
+        self.findings = [
+            Finding(case_id="k", phase="forward", figure=figure, verdict=verdict)
             for figure, verdict in verdicts
         ]
 
@@ -177,7 +177,7 @@ class Compared:
         self.asked.append(asked)
         assert asked.out is not None
         asked.out.mkdir()
-        write_rows(asked.out / "ab.csv", self.rows)
+        ab_csv.write(asked.out / "ab.csv", self.findings)
         return self.code
 
 

@@ -11,7 +11,8 @@ from bench.core import exit_codes
 from bench.history import findings, series
 from bench.history.confirmed import folder_of
 from bench.history.findings import History
-from bench.verdict.ab_report import AbRow, write_rows
+from bench.verdict import ab_csv
+from bench.verdict.report import Finding, PairEvidence
 from tests.support.cases import PLAIN, case
 from tests.support.history import line_of, run_of
 
@@ -80,11 +81,11 @@ class Upgraded(Comparison):
         assert not asked.out.exists()
         asked.out.mkdir()
         (asked.out / "ab.json").write_text("{}")
-        row = AbRow(
-            case_id="", phase="forward", figure="time_s", a=0.1, b=0.12, ratio=1.2, ratio_low=1.18,
-            ratio_high=1.22, verdict="REGRESSED", outlook=None, pairs=8, note="",
+        one = Finding(
+            case_id="", phase="forward", figure="time_s", base=0.1, value=0.12, ratio=1.2,
+            ratio_low=1.18, ratio_high=1.22, verdict="REGRESSED", evidence=PairEvidence(pairs=8),
         )  # fmt: skip
-        write_rows(asked.out / "ab.csv", [row])
+        ab_csv.write(asked.out / "ab.csv", [one])
         return 1
 
 

@@ -20,7 +20,9 @@ from bench.host import preflight
 from bench.host.probed import Device, Probe, SubjectFound
 from bench.plan import config, expand
 from bench.results import run_directory
-from bench.verdict.ab_report import AbReport
+from bench.verdict import outputs
+from bench.verdict.comparison import PairComparison
+from bench.verdict.report import Report
 from tests.support.cases import PLAIN
 
 FOLDERS = (
@@ -88,9 +90,9 @@ def test_so_is_that_of_a_comparison(
 ) -> None:
     monkeypatch.setattr(scheduler.Pairs, "measure", Ending.measure)
     monkeypatch.setattr(scheduler.Pairs, "interrupted", interrupted, raising=False)
-    nothing = AbReport(a="A", b="B", threshold=0.05, rows=())
-    for function in ("decided", "write", "tell"):
-        monkeypatch.setattr(decision, function, lambda *_, **__: nothing)
+    nothing = Report(comparison=PairComparison(), base="A", value="B", threshold=0.05, findings=())
+    for module, function in ((decision, "decided"), (decision, "write"), (outputs, "tell")):
+        monkeypatch.setattr(module, function, lambda *_, **__: nothing)
     path = Path(name)
     (path / ".scratch").mkdir(parents=True)
     planned: Any = SimpleNamespace(

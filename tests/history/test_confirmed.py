@@ -7,8 +7,8 @@ import pytest
 
 from bench.history import confirmed, findings, sentences, series
 from bench.history.findings import Finding
-from bench.verdict.ab_report import AbRow, write_rows
-from bench.verdict.report import Verdict
+from bench.verdict import ab_csv, report
+from bench.verdict.report import PairEvidence, Verdict
 from tests.support.cases import PLAIN
 from tests.support.history import line_of, runs_of
 
@@ -30,21 +30,20 @@ def compared(
     note: str = "worker ended",
 ) -> None:
     folder.mkdir(parents=True)
-    row = AbRow(
+    compared = report.Finding(
         case_id=PLAIN.case_id,
         phase="forward",
         figure=figure,
-        a=0.1,
-        b=0.1 * ratio,
+        base=0.1,
+        value=0.1 * ratio,
         ratio=ratio,
         ratio_low=None if half is None else ratio - half,
         ratio_high=None if half is None else ratio + half,
         verdict=verdict,
-        outlook="go on" if verdict == "INCONCLUSIVE" else None,
-        pairs=16,
+        evidence=PairEvidence(pairs=16, outlook="go on" if verdict == "INCONCLUSIVE" else None),
         note=note if figure != "time_s" else "",
     )
-    write_rows(folder / confirmed.TABLE, [row])
+    ab_csv.write(folder / ab_csv.FILE, [compared])
 
 
 @pytest.mark.parametrize(
@@ -128,3 +127,16 @@ def test_each_series_and_pair_of_commits_has_a_folder_of_its_own(tmp_path: Path)
     assert one != two
     assert one.parent == tmp_path / "confirmed"
     assert one.name.startswith("00000000-00000000-")
+
+
+@pytest.mark.parametrize(
+    ("half", "size"),
+    [(1.3, "+20.0 % (too wide)"), (0.5, "+20.0 % (-30.0 to 70.0)"), (None, "no interval yet")],
+)
+def test_an_interval_that_says_nothing_is_told_in_words(
+    tmp_path: Path, half: float | None, size: str
+) -> None:
+    compared(tmp_path / "ab", "INCONCLUSIVE", 1.2, half=half)
+    answer = confirmed.read(tmp_path / "ab", finding())
+    assert answer is not None
+    assert answer.told.endswith(f"; {size} in 16 pairs between the two commits")

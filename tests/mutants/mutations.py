@@ -454,9 +454,9 @@ MUTATIONS = (
     Mutation(
         "state of compiled layers not read back",
         "bench/worker/jobs/prepare.py",
-        "        seen |= _eager_state(ready)\n"
-        "        refuse(state.problems(case, seen, ready.asked))\n",
-        "        seen |= _eager_state(ready)\n",
+        "            seen |= _eager_state(ready)\n"
+        "            refuse(state.problems(case, seen, ready.asked))\n",
+        "            seen |= _eager_state(ready)\n",
         READY,
     ),
     Mutation(
@@ -888,6 +888,13 @@ MUTATIONS = (
         ("tests/fleet/test_driver.py",),
     ),
     Mutation(
+        "an undecided finding passes a strict gate",
+        "bench/verdict/report.py",
+        '"INCONCLUSIVE": (0, 3),',
+        '"INCONCLUSIVE": (0, 0),',
+        ("tests/verdict/test_report.py",),
+    ),
+    Mutation(
         "the set-up of a count is part of a call",
         "bench/verdict/counted.py",
         "mean = (counts[lengths[-1]] - counts[lengths[0]]) / (lengths[-1] - lengths[0])",
@@ -960,7 +967,7 @@ MUTATIONS = (
     Mutation(
         "a comparison without an interval takes a finding back",
         "bench/history/confirmed.py",
-        'if verdict == "INCONCLUSIVE" and not _excludes(row, finding):',
+        'if verdict == "INCONCLUSIVE" and not _excludes(found, finding):',
         "if False:",
         ("tests/history/test_confirmed.py",),
     ),

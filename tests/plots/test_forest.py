@@ -1,6 +1,8 @@
 """The forest plot of a comparison: a line a phase, and nothing that a wide interval hides."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.collections import PolyCollection
@@ -8,27 +10,32 @@ from matplotlib.text import Text
 
 from bench.plots import forest
 from bench.plots.draw import rc_context
-from bench.verdict.ab_report import AbReport, AbRow
-from bench.verdict.report import Verdict
+from bench.verdict.comparison import PairComparison
+from bench.verdict.report import Finding, Report, Verdict
 from tests.support.figures import captions
 
 REST = "3x224x224:cpu:float32:amp=off:contiguous:compile=off:t=auto:retained"
 
 
-def row(subject: str, ratio: float, verdict: Verdict = "SAME", **more: object) -> AbRow:
+def row(subject: str, ratio: float, verdict: Verdict = "SAME", **more: Any) -> Finding:
     given = {
         "case_id": f"{subject}:inference:b8:{REST}", "phase": "forward", "figure": "time_s",
-        "a": 0.01, "b": 0.01 * ratio, "ratio": ratio, "ratio_low": 0.97 * ratio,
-        "ratio_high": 1.03 * ratio, "verdict": verdict, "pairs": 6,
+        "base": 0.01, "value": 0.01 * ratio, "ratio": ratio, "ratio_low": 0.97 * ratio,
+        "ratio_high": 1.03 * ratio, "verdict": verdict,
     }  # fmt: skip
-    return AbRow(**{**given, **more})  # type: ignore[arg-type]
+    return Finding(**{**given, **more})
 
 
-def report(*rows: AbRow) -> AbReport:
-    return AbReport(a="main", b="HEAD", threshold=0.05, rows=rows)
+def report(
+    *findings: Finding, threshold: float = 0.05, thresholds: Mapping[str, float] | None = None
+) -> Report[PairComparison]:
+    comparison = PairComparison(thresholds=thresholds or {})
+    return Report(
+        comparison=comparison, base="main", value="HEAD", threshold=threshold, findings=findings
+    )
 
 
-def drawn(*rows: AbRow) -> tuple[list[str], list[str]]:
+def drawn(*rows: Finding) -> tuple[list[str], list[str]]:
     """The labels of the lines from the top, and what stands right of them."""
     with rc_context():
         figure = forest.forest(report(*rows))
@@ -82,9 +89,7 @@ def test_many_cases_are_cut_and_that_is_said() -> None:
 
 def test_the_band_of_a_case_is_its_own_threshold() -> None:
     one, other = row("a", 1.02), row("b", 1.0)
-    made = AbReport(
-        a="main", b="HEAD", threshold=0.05, rows=(one, other), thresholds={other.case_id: 0.25}
-    )
+    made = report(one, other, thresholds={other.case_id: 0.25})
     with rc_context():
         figure = forest.forest(made)
     assert figure is not None
@@ -105,7 +110,7 @@ def test_the_band_of_a_case_is_its_own_threshold() -> None:
 def test_each_tick_has_a_text_of_its_own(threshold: float, some: set[str]) -> None:
     near = row("a", 1.0, ratio_low=0.9995, ratio_high=1.0005)
     with rc_context():
-        figure = forest.forest(AbReport(a="main", b="HEAD", threshold=threshold, rows=(near,)))
+        figure = forest.forest(report(near, threshold=threshold))
         assert figure is not None
         axes = figure.axes[0]
         low, high = axes.get_xlim()
@@ -116,7 +121,7 @@ def test_each_tick_has_a_text_of_its_own(threshold: float, some: set[str]) -> No
 
 
 def test_nothing_timed_is_no_plot(tmp_path: Path) -> None:
-    failed = AbRow(case_id="net", verdict="FAILED", note="broken")
+    failed = Finding(case_id="net", verdict="FAILED", note="broken")
     assert forest.draw(tmp_path, report(failed)) is None
     assert not list(tmp_path.iterdir())
 

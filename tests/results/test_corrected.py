@@ -258,9 +258,8 @@ def test_check_and_compare_find_the_same_in_a_moved_run_as_in_a_measured_one(
     baseline, *past = (load(tmp_path / f"run-{day}") for day in range(1, 7))
     findings = [
         [
-            (one.verdict, one.figure, one.note.replace("6 earlier", ""), pytest.approx(one.worse))
-            for one_case in two_runs.check(run, baseline, 0.05, past).cases
-            for one in one_case.findings
+            (one.verdict, one.figure, one.note.replace("6 earlier", ""), pytest.approx(one.ratio))
+            for one in two_runs.check(run, baseline, 0.05, past).findings
         ]
         for run in (moved, raw)
     ]

@@ -53,7 +53,6 @@ def test_one_replicate_gives_a_ratio_and_no_interval() -> None:
     assert found.ratio == pytest.approx(2 / math.sqrt(1.1))
     assert found.interval() is None
     assert found.p_above(0.0) is None
-    assert found.smallest_effect(0.05) is None
 
 
 def test_zero_variance_is_certain_and_no_division_by_zero() -> None:
@@ -92,16 +91,15 @@ def test_a_prediction_allows_for_one_further_run() -> None:
     assert found.log == pytest.approx(math.log(1.10) - logs.mean())
 
 
-def test_the_smallest_effect_is_tau_and_both_quantiles() -> None:
-    found = ratios.Estimate(0.0, 0.01, 10, 11)
-    reach = reference.t.ppf(0.95, 10) + reference.t.ppf(0.80, 10)
-    assert found.smallest_effect(0.05) == pytest.approx(1.05 * math.exp(0.01 * reach) - 1)
-
-
 def test_holms_correction_steps_down_and_never_turns_back() -> None:
     assert ratios.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert ratios.holm([0.5, 0.6]) == [1.0, 1.0]
     assert ratios.holm([]) == []
+
+
+def test_an_unknown_p_value_is_no_test_of_the_correction() -> None:
+    assert ratios.holm([None, 0.01, None, 0.04]) == [None, 0.02, None, 0.04]
+    assert ratios.holm([None]) == [None]
 
 
 def test_a_variance_that_is_known_leaves_the_degrees_of_freedom_of_the_other() -> None:

@@ -136,8 +136,9 @@ def test_an_older_form_is_compared_checked_and_reported(
     between = {one.base_case_id: one.ratio for one in speedup.between(old, now)}
     assert between == pytest.approx({case().case_id: 1.0, LAST.case_id: 1.0})
     report = two_runs.check(now, old)
-    assert {one.case_id for one in report.cases} == {case().case_id, LAST.case_id}
-    assert not {one.verdict for one in report.cases} & {"MISSING", "NEW", "FAILED", "REGRESSED"}
+    assert report.cases.keys() == {case().case_id, LAST.case_id}
+    verdicts = {one.verdict for one in report.findings}
+    assert not verdicts & {"MISSING", "NEW", "FAILED", "REGRESSED"}
     assert "channels_last" in next(one.text for one in collect.of_run(old) if one.kind == "best")
     assert LAST.case_id in page.build([old, now]).html
 
@@ -167,6 +168,6 @@ def test_the_stored_example_and_baseline_are_compared_checked_and_reported() -> 
     assert len(example.medians) == 142
     assert not stored.medians
     assert {one.ratio for one in speedup.between(stored, example)} == {1.0}
-    verdicts = {one.verdict for one in two_runs.check(example, stored).cases}
+    verdicts = {one.verdict for one in two_runs.check(example, stored).findings}
     assert verdicts <= {"SAME", "INCONCLUSIVE", "UNMEASURED"}
     assert str(example.rows[0].case_id) in page.build([example]).html

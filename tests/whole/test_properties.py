@@ -37,7 +37,7 @@ from bench.results.results import NUMBERS as NUMBER_COLUMNS
 from bench.results.results import Results
 from bench.results.run_directory import Folders
 from bench.terminal.progress import Bar
-from bench.verdict import markdown, tables, two_runs
+from bench.verdict import markdown, outputs, tables, two_runs
 from tests.support import synthetic
 from tests.support.cases import PLAIN, case
 from tests.support.results import RUN, run_of
@@ -357,8 +357,8 @@ def all_read(folder: Path, other: Results) -> None:
         two_runs.check(other, run),
         two_runs.check(run, None),
     ):
-        text = markdown.report_markdown(judged)
-        assert all(one.verdict in text for one in judged.cases)
+        text = outputs.markdown(judged)
+        assert all(one.verdict in text for one in judged.findings)
 
 
 def refusal(folder: Path, other: Results) -> str | None:

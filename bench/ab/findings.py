@@ -1,32 +1,33 @@
-"""Make the rows of one case: its times, its counted figures, or the reason of a failure."""
+"""Make the findings about one case: times, counted figures, or the reason of a failure."""
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Hashable, Mapping, Sequence
 
 from bench.ab.ab_plan import Planned
-from bench.ab.pair_journal import BACK_TO_BACK, Pair, PhaseKey
+from bench.ab.pair_journal import BACK_TO_BACK, Pair, PhaseKey, Samples
 from bench.ab.scheduler import Pairs
 from bench.core.records import Status, whole_phase
 from bench.core.text import number_of
-from bench.verdict import ab_report, looks, paired_test
-from bench.verdict.ab_report import AbRow
-from bench.verdict.report import Verdict
+from bench.verdict import looks, paired_test
+from bench.verdict.exact_metrics import COUNTED, counted_findings
+from bench.verdict.report import PIPELINED, TIME, Finding, PairEvidence, Verdict
 
 NOT_REACHED = "not measured: the budget was used up"
 # A case with one of these is UNMEASURED: the limit is the machine, not the code.
 NOT_TO_BLAME: frozenset[Status] = frozenset({"unsupported", "oom"})
 
 
-def rows_of(
+def of_case(
     key: str,
     planned: Planned,
     pairs: Pairs,
     again: Sequence[PhaseKey],
     decisions: Mapping[Hashable, paired_test.Decision],
     not_reached: str = NOT_REACHED,
-) -> list[AbRow]:
-    """Return the rows of a case; a case that failed or never ran has a single row.
+) -> list[Finding]:
+    """Return the findings about a case; a case that failed or never ran has a single one.
 
     again:       phases that were measured again with fresh pairs.
     not_reached: the note of a case that was not measured.
@@ -36,33 +37,53 @@ def rows_of(
     failures, firsts = seen.failures(key), seen.of(key, "first")
     measured = [*firsts, *seen.of(key, "fresh")]
     if wrong := pairs.wrong(key):
-        return [AbRow(case_id=key, verdict="FAILED", note=_of_sides(wrong, "invalid: {}"))]
+        return [Finding(case_id=key, verdict="FAILED", note=_of_sides(wrong, "invalid: {}"))]
     if pairs.given_up(key) or (failures and not measured):
         return [_failed(key, failures, len(measured), gated=gated)]
     if not measured:
-        return [AbRow(case_id=key, verdict="INCONCLUSIVE", outlook="go on", note=not_reached)]
-    rows = []
+        lacking = PairEvidence(outlook="go on")
+        return [Finding(case_id=key, verdict="INCONCLUSIVE", note=not_reached, evidence=lacking)]
+    found = []
     for phase in dict.fromkeys(phase for one in firsts for phase in one.samples):
         times = _decisive(pairs, key, phase, again)
-        decision = decisions[PhaseKey(key, phase)]
-        a_s, b_s = middle_times(times, decision.ratio)
-        own = phase.removesuffix(BACK_TO_BACK)
-        figure = ab_report.TIME if own == phase else ab_report.PIPELINED
-        rows.append(ab_report.time_row(key, own, a_s, b_s, decision, figure))
+        found.append(_timed(PhaseKey(key, phase), times, decisions[PhaseKey(key, phase)]))
     if failures:
-        rows = [ab_report.doubted(row, _why(failures, len(measured))) for row in rows]
-    rows += _one_sided(key, measured, gated=gated)
-    counted = {}
+        found = [_doubted(one, _why(failures, len(measured))) for one in found]
+    found += _one_sided(key, measured, gated=gated)
+    metrics = {}
     for side in ("A", "B"):
         static = seen.static_metrics.get((key, side))
-        counted[side] = {**(static.metrics if static else {}), **measured[0].metrics.get(side, {})}
+        metrics[side] = {**(static.metrics if static else {}), **measured[0].metrics.get(side, {})}
     whole = whole_phase(planned.cases[key]["A"].mode)
-    return rows + ab_report.counted_rows(key, whole, counted["A"], counted["B"], gated=gated)
+    return found + counted(key, whole, metrics["A"], metrics["B"], gated=gated)
 
 
-def middle_times(
-    pairs: Sequence[tuple[Sequence[float], Sequence[float]]], ratio: float | None
-) -> tuple[float, float]:
+def _timed(of: PhaseKey, times: Sequence[Samples], decision: paired_test.Decision) -> Finding:
+    """Return the finding about a time.  times: samples of the pairs that decided."""
+    a_s, b_s = middle_times(times, decision.ratio)
+    phase = of.phase.removesuffix(BACK_TO_BACK)
+    return Finding(
+        case_id=of.key,
+        phase=phase,
+        figure=TIME if phase == of.phase else PIPELINED,
+        base=a_s,
+        value=b_s,
+        ratio=decision.ratio,
+        ratio_low=decision.low,
+        ratio_high=decision.high,
+        verdict=decision.verdict,
+        note=decision.note,
+        evidence=PairEvidence(
+            pairs=decision.pairs,
+            p_adjusted=decision.p_adjusted,
+            smallest_effect_ratio=decision.smallest_effect,
+            pairs_needed=decision.pairs_needed,
+            outlook=decision.outlook,
+        ),
+    )
+
+
+def middle_times(pairs: Sequence[Samples], ratio: float | None) -> tuple[float, float]:
     """Return the seconds of A and B in the middle of the pairs, B / A apart.
 
     The medians of A and of B over all pairs can say the opposite of B / A, which is of the pairs,
@@ -80,9 +101,41 @@ def middle_times(
     return level_s / math.sqrt(ratio), level_s * math.sqrt(ratio)
 
 
-def _decisive(
-    pairs: Pairs, key: str, phase: str, again: Sequence[PhaseKey]
-) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+def _doubted(one: Finding, why: str) -> Finding:
+    """Return the finding about a case that failed in some pairs: at best it is INCONCLUSIVE.
+
+    why: the failures, for the note.
+    """
+    if one.verdict not in ("SAME", "IMPROVED"):
+        return dataclasses.replace(one, note="; ".join(filter(None, (one.note, why))))
+    return dataclasses.replace(one, verdict="INCONCLUSIVE", note=why)
+
+
+def counted(
+    case_id: str,
+    phase: str,
+    a: Mapping[str, float],
+    b: Mapping[str, float],
+    *,
+    gated: bool,
+) -> list[Finding]:
+    """Return a finding for each counted figure.
+
+    gated: an increase is REGRESSED; otherwise any difference is DIFFERS.
+    """
+    base, value = ({one.name: side.get(one.name) for one in COUNTED} for side in (a, b))
+    found = []
+    for one in counted_findings(case_id, {phase: base}, {phase: value}):
+        if one.value is None:
+            found.append(dataclasses.replace(one, note="unknown on side B"))
+        elif one.verdict == "SAME" or gated:
+            found.append(one)
+        else:
+            found.append(dataclasses.replace(one, verdict="DIFFERS"))
+    return found
+
+
+def _decisive(pairs: Pairs, key: str, phase: str, again: Sequence[PhaseKey]) -> list[Samples]:
     """Return the samples of the pairs that decided, of A and of B."""
     first, fresh = (
         [one.samples[phase] for one in pairs.seen.of(key, stage) if phase in one.samples]
@@ -92,14 +145,14 @@ def _decisive(
     return fresh if enough else first
 
 
-def _one_sided(key: str, measured: Sequence[Pair], *, gated: bool) -> list[AbRow]:
-    """Return a row for each phase that only one side has.
+def _one_sided(key: str, measured: Sequence[Pair], *, gated: bool) -> list[Finding]:
+    """Return a finding for each phase that only one side has.
 
     gated: a phase that B lacks is FAILED; otherwise it is DIFFERS.
     """
     verdicts: dict[str, Verdict] = {"A": "FAILED" if gated else "DIFFERS", "B": "NEW"}
     return [
-        AbRow(
+        Finding(
             case_id=key,
             phase=phase,
             figure="phase",
@@ -111,8 +164,8 @@ def _one_sided(key: str, measured: Sequence[Pair], *, gated: bool) -> list[AbRow
     ]
 
 
-def _failed(key: str, failures: Sequence[Pair], measured: int, *, gated: bool) -> AbRow:
-    """Return the row of a case that failed.
+def _failed(key: str, failures: Sequence[Pair], measured: int, *, gated: bool) -> Finding:
+    """Return the finding about a case that failed.
 
     gated: a case that fails only on side B is FAILED, whatever its status.
     """
@@ -124,7 +177,7 @@ def _failed(key: str, failures: Sequence[Pair], measured: int, *, gated: bool) -
     verdict: Verdict = "FAILED"
     if all(why.status in NOT_TO_BLAME for why in reasons) and not lost:
         verdict = "UNMEASURED"
-    return AbRow(case_id=key, verdict=verdict, note=_why(failures, measured))
+    return Finding(case_id=key, verdict=verdict, note=_why(failures, measured))
 
 
 def _why(failures: Sequence[Pair], measured: int) -> str:
