@@ -10,8 +10,9 @@ from rich.live import Live
 from rich.text import Text
 
 from tests.support import chromium
+from tests.support.paths import ROOT
 from tools.animated_svg import Frame, svg
-from tools.demo import COLUMNS, PROMPT_S, ROWS, film
+from tools.demo import COLUMNS, MOST_BYTES, PROMPT_S, ROWS, film
 from tools.terminal import Line, Output, Recording, Screen, Style, changes
 
 PLAIN = Style()
@@ -96,6 +97,14 @@ def test_each_line_is_written_once_for_all_the_times_that_it_is_shown() -> None:
     hidden = [one for one in root.iter() if " h" in one.get("class", "")]
     assert ["".join(one.itertext()) for one in hidden] == ["first & <only>"]
     assert root.findtext("{http://www.w3.org/2000/svg}title") == "bench, 2026"
+
+
+def test_the_film_in_the_documentation_is_small_and_dated() -> None:
+    made = ROOT / "docs" / "demo.svg"
+    assert made.stat().st_size < MOST_BYTES
+    title = ET.parse(made).getroot().findtext("{http://www.w3.org/2000/svg}title") or ""
+    assert title.startswith("bench run --quick --compile off: ")
+    assert title.rpartition("recorded on ")[2].startswith("20")
 
 
 @pytest.mark.slow
