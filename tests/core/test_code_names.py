@@ -23,7 +23,7 @@ def test_the_classes_functions_and_made_networks_are_listed_in_their_order() -> 
 def test_a_name_that_occurs_or_may_be_imported_may_be_there() -> None:
     assert may_have(SOURCE, "net")
     assert may_have(SOURCE, "other")
-    assert not may_have(SOURCE, "othe")
+    assert not may_have(SOURCE, "oth")
     assert may_have("from models import *", "anything")
 
 

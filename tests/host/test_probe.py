@@ -113,7 +113,7 @@ def test_alone_it_is_an_error_that_names_it() -> None:
         probe.ProbeError, match=r"the probe of .*hostile:LeavesAndDiesWhenBuilt\(3607\) ended"
     ):
         look("tests.subjects.hostile:LeavesAndDiesWhenBuilt(3607)")
-    with pytest.raises(probe.ProbeError, match=r"subject .*hostile:ExitsWhenBuilt: its code calle"):
+    with pytest.raises(probe.ProbeError, match=r"hostile:ExitsWhenBuilt: its code called"):
         probe.built(look("tests.subjects.hostile:ExitsWhenBuilt"))
 
 
