@@ -30,6 +30,7 @@ def tune(*flags: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # beside another test the fastest setting can look slow, and is not checked
 def test_the_fastest_setting_is_not_chosen_where_it_is_wrong(tmp_path: Path) -> None:
     out = tmp_path / "search"
     done = tune(*SEARCH, "--out", str(out))
