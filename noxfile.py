@@ -126,7 +126,7 @@ def sides(arguments: Sequence[str]) -> list[str]:
 
 @nox.session
 def history(session: nox.Session) -> None:
-    """What became slower over the commits, and since when: `nox -s history -- runs --confirm`."""
+    """Show what became slower over the commits: `nox -s history -- runs --confirm`."""
     install(session)
     session.run(python(session), "-m", "bench", "history", *session.posargs)
 

@@ -242,8 +242,9 @@ class Wanted:
 def fits(wanted: Collection[Wanted], *, rounds: float, round_s: float, left_s: float) -> bool:
     """Return whether two blocks can run together in the time that is left.
 
-    There is no margin: otherwise the upper one is measured alone first, and then again beside the
-    other, which takes longer.  Of the last outcome, only the beginning must lie in the time.
+    A time of NEEDED_SHARE of the estimate is enough: otherwise the upper block is measured alone
+    first, and then again beside the other, which takes longer.  Of the last outcome, only the
+    beginning must lie in the time.
 
     rounds: that still have to start.  round_s: seconds that one takes beside what is wanted.
     """
