@@ -124,6 +124,7 @@ class _Begun:
     budget_has_imports: bool = False
     description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
     auto_threads: int | None = None  # torch's own choice; None: unknown
+    others: Sequence[preflight.Other] | None = None  # None: not looked at yet
     shard: Shard = WHOLE
     known: Known | None = None
 
@@ -145,13 +146,15 @@ def measured(asked: Asked, console: Console) -> Ran:
         tables.say(console, f"note: no commit is stored beside the figures: {why}")
     asked_threads = (case.threads for case in begun.plan.cases)
     threads = preflight.most_threads(asked_threads, begun.auto_threads)
-    for warning in preflight.warnings(threads=threads):
+    for warning in preflight.warnings(threads=threads, others=begun.others):
         tables.say(console, f"note: {warning}")
     with gpu_driver.kept_loaded(case.device for case in begun.plan.cases):
         return Ran(begun.directory.path, _measure(begun, console))
 
 
-def for_a_busy_machine(settings: config.Config, console: Console) -> config.Config:
+def for_a_busy_machine(
+    settings: config.Config, others: Sequence[preflight.Other], console: Console
+) -> config.Config:
     """Let waiting threads sleep if other processes compute now, unless the user has decided.
 
     A quick run would not end in its time otherwise (`bench.host.wait_policy`).
@@ -159,7 +162,7 @@ def for_a_busy_machine(settings: config.Config, console: Console) -> config.Conf
     run = settings.run
     if "wait_policy" in run.model_fields_set or wait_policy.chosen_by_user(os.environ):
         return settings
-    if not preflight.busy_processes():
+    if not any(one.busy for one in others):
         return settings
     tables.say(
         console,
@@ -198,8 +201,10 @@ def _planned(asked: Asked, console: Console) -> _Begun | None:
         own = own_options(settings.run, shard)
         listing.show(planned, estimate(planned, own), found.names, console)
         return None
+    others = None
     if asked.quick:
-        settings = for_a_busy_machine(settings, console)
+        others = preflight.other_processes()
+        settings = for_a_busy_machine(settings, others, console)
     _say_what_is_planned(planned, console)
     if settings.chosen_without_file:
         tables.say(console, brief.of(planned.cases, planned.largest))
@@ -212,7 +217,7 @@ def _planned(asked: Asked, console: Console) -> _Begun | None:
     begun = _begin(asked, settings, found, planned, largest_batches)
     if shard is not WHOLE:
         begun = _as_shard(begun, shard, asked_for)
-    return dataclasses.replace(begun, known=asked.known)
+    return dataclasses.replace(begun, known=asked.known, others=others)
 
 
 def _sharded(text: str, settings: config.Config) -> tuple[Shard, config.Config]:

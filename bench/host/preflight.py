@@ -35,19 +35,35 @@ class KernelFolders:
         return self.sys / "devices/system/cpu"
 
 
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another process.  share: its processor time over the look, 1 is all of one processor."""
+
+    pid: str
+    name: str
+    share: float
+
+    @property
+    def busy(self) -> bool:
+        return self.share >= BUSY_SHARE
+
+
 def warnings(
     folders: KernelFolders | None = None,
     pause: Callable[[], None] = lambda: time.sleep(BUSY_CHECK_S),
     allowed: Sequence[int] | None = None,
     threads: int | None = None,
+    others: Sequence[Other] | None = None,
 ) -> list[str]:
     """Return one line for each thing that could disturb a measurement now.
 
     pause:   waits for BUSY_CHECK_S; processes that compute meanwhile are busy.
     allowed: numbers of the processors that this process may use; None = ask the system.
     threads: that will compute; None = as many as there are processors.
+    others:  processes that were looked at already; None = look now.
     """
-    return [*disturbances(folders, pause), *too_many_threads(folders, allowed, threads)]
+    found = disturbances(folders, pause, others)
+    return [*found, *too_many_threads(folders, allowed, threads)]
 
 
 def most_threads(asked: Iterable[str | None], auto: int | None) -> int | None:
@@ -76,11 +92,13 @@ def too_many_threads(
 def disturbances(
     folders: KernelFolders | None = None,
     pause: Callable[[], None] = lambda: time.sleep(BUSY_CHECK_S),
+    others: Sequence[Other] | None = None,
 ) -> list[str]:
-    """Return one line for each thing but the number of threads."""
+    """Return one line for each thing but the number of threads.  others: as for `warnings`."""
     folders = folders or KernelFolders()
-    others = _others(folders.proc, pause)
-    busy = [one for one in others if one.share >= BUSY_SHARE]
+    if others is None:
+        others = other_processes(folders, pause)
+    busy = [one for one in others if one.busy]
     found = (
         _load(folders, [] if busy else others),
         _busy(busy),
@@ -90,15 +108,6 @@ def disturbances(
         allocators.replaced_by(os.environ),
     )
     return [text for text in found if text]
-
-
-@dataclass(frozen=True, slots=True)
-class Other:
-    """Another process.  share: its processor time over the look, 1 is all of one processor."""
-
-    pid: str
-    name: str
-    share: float
 
 
 def _load(folders: KernelFolders, others: Sequence[Other]) -> str | None:
@@ -119,15 +128,6 @@ def _load(folders: KernelFolders, others: Sequence[Other]) -> str | None:
     )
 
 
-def busy_processes(
-    folders: KernelFolders | None = None,
-    pause: Callable[[], None] = lambda: time.sleep(BUSY_CHECK_S),
-) -> int:
-    """Return how many other processes compute now.  pause: as for `warnings`."""
-    others = _others((folders or KernelFolders()).proc, pause)
-    return sum(one.share >= BUSY_SHARE for one in others)
-
-
 def _busy(busy: Sequence[Other]) -> str | None:
     """Name the busiest.  Owners and arguments are left out, because outputs are published."""
     if not busy:
@@ -146,8 +146,12 @@ def _named(others: Sequence[Other]) -> str:
     return ", ".join([*first, *shown[1:], *(["…"] if len(others) > NAMED else [])])
 
 
-def _others(proc: Path, pause: Callable[[], None]) -> list[Other]:
+def other_processes(
+    folders: KernelFolders | None = None,
+    pause: Callable[[], None] = lambda: time.sleep(BUSY_CHECK_S),
+) -> list[Other]:
     """Return the other processes with what they computed during the pause, the busiest first."""
+    proc = (folders or KernelFolders()).proc
     begun_s, before = _uptime_s(proc), {pid: ticks for pid, _, ticks in _ticks(proc)}
     pause()
     later_s = _uptime_s(proc)

@@ -211,10 +211,11 @@ def test_waiting_threads_sleep_in_a_quick_run_beside_busy_processes_unless_the_u
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(preflight, "busy_processes", lambda: busy)
+    others = [preflight.Other(str(pid), "python", 0.9) for pid in range(busy)]
+    others.append(preflight.Other("4711", "idle", 0.1))
     settings = run.config_of(run.Asked(quick=True, options=given))
     console = Console(record=True, width=200)
-    assert run.for_a_busy_machine(settings, console).run.wait_policy == policy
+    assert run.for_a_busy_machine(settings, others, console).run.wait_policy == policy
     said = "threads that wait for each other sleep" in console.export_text()
     assert said is (policy == "passive")
 
