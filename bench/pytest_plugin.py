@@ -19,6 +19,7 @@ and `bench` stays a name of the user's: `convnet_bench` loads this module.
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,7 +150,7 @@ def _case_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
                 subject,
                 known,
                 _accelerators(device),
-                warn,
+                partial(_warn, request),
                 check=lambda: _refuse(prepared.iterators.used_up()),
                 sizes=lambda: growth.sizes(prepared.module),
             )
@@ -158,9 +159,6 @@ def _case_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
             )
         _keep(request, figures)
         return step.output
-
-    def warn(doubt: str) -> None:
-        request.node.warn(BenchWarning(doubt))
 
     return bench_case
 
@@ -191,7 +189,7 @@ def _callable_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Be
             opened.name,
             known,
             _accelerators(device),
-            warn,
+            partial(_warn, request),
             check=opened.check,
         )
 
@@ -203,10 +201,12 @@ def _callable_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Be
         _keep(request, measuring.run(test, step, find, _marked(request)))
         return step.output
 
-    def warn(doubt: str) -> None:
-        request.node.warn(BenchWarning(doubt))
-
     return bench_callable
+
+
+def _warn(request: pytest.FixtureRequest, doubt: str) -> None:
+    """Tell a doubt about the figures of a test as a warning of pytest."""
+    request.node.warn(BenchWarning(doubt))
 
 
 def _refuse(why: str | None) -> None:
