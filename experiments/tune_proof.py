@@ -25,6 +25,7 @@ from typing import Any
 from bench.commands.tune import SAMPLES_S, WARMUP_S
 from bench.core.decode import case as case_of
 from bench.core.records import Case, Entry, Measurement
+from bench.engine.policy import Deadline
 from bench.engine.workers import WorkerPool
 from bench.host import probe
 from bench.plan.config import RunOptions
@@ -163,11 +164,11 @@ def _sweep(name: str, store: Store, folder: Path) -> None:
     lab = lab_in(folder)
     done = sum(one.network == name for one in store.all(Round))
     start_s, begun = time.monotonic(), time.time()
-    found = lab.round(done, cases)
+    found = list(lab.round(done, cases, Deadline.begun(None, time.monotonic)))
     spent_s = time.monotonic() - start_s
     times_s = {
-        key: objectives.time_s(one, "latency")
-        for key, one in found.items()
+        one.case.case_id: objectives.time_s(one, "latency")
+        for one in found
         if isinstance(one, Measurement)
     }
     store.add(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from bench.commands.tune import BUDGET_S, CONFIRM_SHARE
 from bench.core.decode import case as case_of
 from bench.core.records import Case, Measurement, Samples
+from bench.engine.policy import Deadline
 from bench.tune.confirm import SEARCH_PAIRS, Confirmation
 from bench.tune.search import Search
 from bench.tune.space import Space
@@ -132,18 +133,20 @@ class SimulatedLab:
         self.compiled.add(key)
         return (self.sweep.cold_s if first else self.sweep.walls_s)[key]
 
-    def round(self, number: int, cases: Sequence[Case]) -> dict[str, Measurement]:
+    def round(
+        self, number: int, cases: Sequence[Case], until: Deadline
+    ) -> Generator[Measurement, None, None]:
         self.now_s += self.sweep.start_s
         common = self.draw.choice(self.sweep.drift)
-        found = {}
         for case in cases:
+            if until.spent and case != cases[0]:
+                continue
             self.now_s += self._wall_s(case.case_id)
             time_s = math.exp(self._log(case.case_id) + common)
             samples = (
                 Samples(phase="forward", kind="latency", calls_per_sample=1, times_s=(time_s,)),
             )
-            found[case.case_id] = Measurement(case=case, replicate=number, samples=samples)
-        return found
+            yield Measurement(case=case, replicate=number, samples=samples)
 
     def statics(self, cases: Sequence[Case]) -> Generator[Static, None, None]:
         self.now_s += self.sweep.start_s

@@ -102,10 +102,12 @@ def measured(asked: Asked, console: Console) -> Ran:
     first = space_at(int(axes["batch"][0]))
     directory = _create(asked, found, first, options)
     say = partial(tables.say, console)
+    later = ["cuDNN's search", *(f"compile={mode}" for mode in first.compiled)]
+    later = later if first.cudnn else later[1:]
     say(
-        f"{len(first.eager)} settings of {printable(subject)} on {device}, then "
-        f"{', '.join(first.compiled) or 'no mode'} of torch.compile on the best; about "
-        f"{asked.budget_s:.0f} s at most; torch {found.torch}"
+        f"{number_of(len(first.eager), 'setting')} of {printable(subject)} on {device}"
+        + (f", then {', '.join(later)} on the best" if later else "")
+        + f"; about {asked.budget_s:.0f} s at most; torch {found.torch}"
     )
     for warning in preflight.warnings():
         say(f"note: {warning}")
@@ -223,7 +225,8 @@ def _search(
         pairs, interrupted = _raced(search, lab, start_s + asked.budget_s, say)
         if interrupted:
             go_on = command("bench", "tune", "--resume", directory.path)
-            say(f"interrupted; {go_on} continues; the best so far:")
+            so_far = "the best so far:" if search.can_answer() else "there is no answer yet"
+            say(f"interrupted; {go_on} continues; {so_far}")
         if not search.can_answer():
             code = INTERRUPTED if interrupted else _nothing(search, say)
             return Ran(path=directory.path, code=code, found=None)

@@ -28,7 +28,7 @@ FRUITLESS = 3  # disturbed repeats in a row, after which nothing is repeated
 class ProcessLab:
     """A `bench.tune.search.Lab` made of processes; a round is a replicate of a run.
 
-    budget_s: the time after which nothing is repeated, and nothing is compiled any more.
+    budget_s: the time after which nothing is repeated.
     earlier:  measurements of an interrupted search, which are not made again.
     """
 
@@ -54,27 +54,37 @@ class ProcessLab:
             fruitless=FRUITLESS,
         )
 
-    def round(self, number: int, cases: Sequence[Case]) -> Mapping[str, Outcome]:
+    def round(
+        self, number: int, cases: Sequence[Case], until: policy.Deadline
+    ) -> Generator[Outcome, None, None]:
         """Raises StartError, DiskFull."""
         if (known := self.earlier.round(number, cases)) is not None:
             for outcome in known.values():
                 self._keep_calls(outcome)
-            return known
-        order = list(cases)
-        random.Random(f"{self.run.seed}:{number}").shuffle(order)
-        found: dict[str, Outcome] = {}
+                yield outcome
+            return
+        order = self._order(number, cases)
         pool = self._pool(order)
         with opened(pool):
             for case in order:
-                if case.compile != "off" and self._repeats.deadline.spent:
-                    continue  # compiling can take longer than all the rest
+                if until.spent and case != cases[0]:
+                    continue
                 entry, _ = self._repeats.least_disturbed(
                     lambda case=case: self.measured(pool, case, number)  # type: ignore[misc]
                 )
                 self.journal.append(entry)
                 if isinstance(entry, Measurement | Failure):
-                    found[case.case_id] = entry
-        return found
+                    yield entry
+
+    def _order(self, number: int, cases: Sequence[Case]) -> list[Case]:
+        """Return a random order; what was never compiled comes last, in the given order.
+
+        Compiling can take longer than all the rest, so a budget must not end in it.
+        """
+        order = list(cases)
+        random.Random(f"{self.run.seed}:{number}").shuffle(order)
+        cold = [one for one in cases if one.compile != "off" and one.case_id not in self._calls]
+        return [*(one for one in order if one not in cold), *cold]
 
     def measured(self, pool: WorkerPool, case: Case, number: int) -> Entry:
         calls = self._calls.get(case.case_id)

@@ -3,10 +3,11 @@
 Order of the work, so that a budget cuts what matters least:
 
 1. throughput only: double the batch size of the plain setting until memory ends or it gets slower;
-2. one round of every setting without a compiler; those far behind the leader are dropped;
+2. one round of the settings that need no search and no compiler; those far behind are dropped;
 3. the float64 check of those left, and their memory; wrong ones are refused;
-4. the compiler's modes on the best of them;
-5. rounds of all that may still be the best, until one is left or their times agree within ENOUGH.
+4. cuDNN's search for algorithms on the best of them;
+5. the compiler's modes on the best of all;
+6. rounds of all that may still be the best, until one is left or their times agree within ENOUGH.
 """
 
 import contextlib
@@ -14,10 +15,11 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bench.compare.groups import label
 from bench.core import units
 from bench.core.records import Case, Failure, Measurement, Outcome
 from bench.core.text import number_of
@@ -35,6 +37,8 @@ NEAR = 0.02  # two settings within this share of each other are the same to a us
 ENOUGH = 0.04
 MOST_ROUNDS = 6
 MOST_COMPILED_ON = 3  # settings on which the compiler is tried, until it works
+MOST_SEARCHED_ON = 2  # settings on which cuDNN's search is tried
+FIRST_ROUND_SHARE = 0.5  # of the budget; without the checks after it nothing but plain can win
 MOST_DOUBLINGS = 12
 FALLS = 2  # batch sizes in a row that are slower than the best one
 
@@ -42,8 +46,13 @@ FALLS = 2  # batch sizes in a row that are slower than the best one
 class Lab(Protocol):
     """Measures the cases that the search chooses."""
 
-    def round(self, number: int, cases: Sequence[Case]) -> Mapping[str, Outcome]:
-        """Measure each case once in fresh processes, in a random order; by case id."""
+    def round(
+        self, number: int, cases: Sequence[Case], until: Deadline
+    ) -> Generator[Outcome, None, None]:
+        """Measure each case once in fresh processes, in a random order.
+
+        After the deadline the first case alone is measured.
+        """
 
     def statics(self, cases: Sequence[Case]) -> Generator[Static, None, None]:
         """Check each case against float64 and count its memory, when it is asked for the next."""
@@ -89,6 +98,8 @@ class Search:
         self.plain = space.plain
         self._round([space.plain, *(case for case in space.eager if case != space.plain)])
         self._check(self._may_win())
+        if space.cudnn and not self._deadline.spent:
+            self._search_algorithms(space)
         if not self._deadline.spent:
             self._compile(space)
         if self.objective in COUNTED:
@@ -143,27 +154,56 @@ class Search:
         return any(key not in self.refused for key in self.costs)
 
     def _with_plain(self, cases: Sequence[Case]) -> list[Case]:
-        """Add the plain setting, which every round needs, because speedups are relative to it."""
+        """Put the plain setting first: every round needs it, since speedups are relative to it."""
         plain = self.plain
         assert plain is not None
-        return list(cases) if plain in cases or plain.case_id in self.refused else [*cases, plain]
+        others = [case for case in cases if case != plain]
+        return others if plain.case_id in self.refused else [plain, *others]
 
     def _round(self, cases: Sequence[Case]) -> None:
+        """Measure a round; its outcomes are known one by one, so that an interrupt keeps them."""
         number, self.rounds = self.rounds, self.rounds + 1
         for case in cases:
             self.cases.setdefault(case.case_id, case)
-        start_s = self._deadline.elapsed_s
-        found = self.lab.round(self._rounds_before + number, cases)
-        self._case_s = (self._deadline.elapsed_s - start_s) / len(cases)
-        for key, outcome in found.items():
-            self._add(number, key, outcome)
+        until = self._deadline
+        if not number and until.budget_s is not None:
+            until = dataclasses.replace(until, budget_s=FIRST_ROUND_SHARE * until.budget_s)
+        racing = {case.case_id for case in self.left()} if number else set[str]()
+        new = [case.case_id for case in cases if case.case_id not in self.costs]
+        start_s, answered = self._deadline.elapsed_s, set[str]()
+        try:
+            with contextlib.closing(
+                self.lab.round(self._rounds_before + number, cases, until)
+            ) as found:
+                for outcome in found:
+                    key = outcome.case.case_id
+                    answered.add(key)
+                    self._add(number, key, outcome)
+                    if key in new:
+                        self.tell(f"  {len(answered)} of {len(cases)}: {self._told(key, outcome)}")
+        finally:
+            if racing - answered:  # a part of the race says nothing of the others
+                for costs in self.costs.values():
+                    costs.pop(number, None)
+                self.costs = {key: costs for key, costs in self.costs.items() if costs}
+        self._case_s = (self._deadline.elapsed_s - start_s) / max(1, len(answered))
         if self._any_left():
-            standing = self.race()
-            names = len(standing.left)
+            names = len(self.race().left)
             self.tell(
-                f"round {number + 1}: {len(found)} settings measured; "
+                f"round {number + 1}: {number_of(len(answered), 'setting')} measured; "
                 f"{names} may be the best" + ("" if names > 1 else ": the leader alone")
             )
+        if missing := len(cases) - len(answered):
+            self.tell(f"its share of the budget ended before {number_of(missing, 'setting')}")
+
+    def _told(self, key: str, outcome: Outcome) -> str:
+        """Return the name and the time of a setting in the round that ran last."""
+        assert self.plain is not None
+        name = label(changed(outcome.case, self.plain))
+        if isinstance(outcome, Failure):
+            return f"{name}: {outcome.told}"
+        time_s = self.costs[key][max(self.costs[key])]
+        return f"{name}: {units.seconds(time_s)}"
 
     def _fits(self, cases: int) -> bool:
         """Return whether a round of this many cases will probably end within the budget."""
@@ -216,6 +256,32 @@ class Search:
             return None
         return f"its result could not be checked, and that of plain could: {static.doubt}"
 
+    def _search_algorithms(self, space: Space) -> None:
+        """Measure one round of cuDNN's search on the best settings, whose twins it has beside it.
+
+        The search takes long in each process, and gains about the same on all settings.
+        """
+        best = self._best(space.eager)[:MOST_SEARCHED_ON]
+        searched = [dataclasses.replace(case, cudnn_benchmark="on") for case in best]
+        if not searched:
+            return
+        self.tell("cuDNN will search for its fastest algorithms, which takes longer")
+        self._round(self._with_plain([*self.left(), *searched]))
+        self._check(self._may_win())
+
+    def _without_search(self, case: Case) -> Case:
+        """Return the same setting without cuDNN's search if it is as fast to a user."""
+        assert self.plain is not None
+        twin = dataclasses.replace(case, cudnn_benchmark=self.plain.cudnn_benchmark)
+        if twin.case_id not in self.costs or twin.case_id in self.refused:
+            return case
+        return twin if self.time_s(twin) < self.time_s(case) * (1 + NEAR) else case
+
+    def _best(self, cases: Sequence[Case]) -> list[Case]:
+        """Return the cases that are measured and not refused, the best first."""
+        known = [one for one in cases if one.case_id in self.costs]
+        return sorted((one for one in known if one.case_id not in self.refused), key=self._order)
+
     def _compile(self, space: Space) -> None:
         """Measure one round of the compile modes on the best eager setting.
 
@@ -223,15 +289,12 @@ class Search:
         """
         if not space.compiled or not self._any_left():
             return
-        best = sorted(
-            (case for case in space.eager if case.case_id in self.costs),
-            key=self._order,
-        )
-        best = [case for case in best if case.case_id not in self.refused]
         # Numbers of threads do not need the compiler to be told apart.
         chosen: dict[tuple[str, ...], Case] = {}
-        for case in best:
-            chosen.setdefault((case.dtype, case.amp, case.memory_format), case)
+        for case in self._best(list(self.cases.values())):
+            chosen.setdefault(
+                (case.dtype, case.amp, case.memory_format), self._without_search(case)
+            )
         for case in list(chosen.values())[:MOST_COMPILED_ON]:
             compiled = [dataclasses.replace(case, compile=mode) for mode in space.compiled]
             self.tell(f"{number_of(len(compiled), 'setting')} will be compiled, which takes longer")
@@ -260,16 +323,16 @@ class Search:
             if larger.batch != batch:
                 why = "the inputs of the network have the same sizes for every batch"
                 break
-            found = self.lab.round(self._rounds_before, [best, larger])
+            found = list(self.lab.round(self._rounds_before, [best, larger], self._deadline))
             self._rounds_before += 1
             costs_s = {
-                key: objectives.time_s(one, self.objective)
-                for key, one in found.items()
+                one.case.case_id: objectives.time_s(one, self.objective)
+                for one in found
                 if isinstance(one, Measurement)
             }
             if larger.case_id not in costs_s or best.case_id not in costs_s:
-                failed = [one.told for one in found.values() if isinstance(one, Failure)]
-                why = f"N={batch} failed: {'; '.join(failed)}"
+                failed = [one.told for one in found if isinstance(one, Failure)]
+                why = f"N={batch} failed: {'; '.join(failed)}" if failed else "the budget ended"
                 break
             gain = costs_s[best.case_id] / costs_s[larger.case_id]
             shown = units.count(1 / costs_s[larger.case_id], "images/s")

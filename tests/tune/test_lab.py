@@ -2,14 +2,15 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.core.protocol import Request
-from bench.core.records import Case, Entry, Measurement, StaticMetrics
+from bench.core.records import Case, Entry, Measurement, Samples, StaticMetrics
+from bench.engine.policy import Deadline
 from bench.plan.config import RunOptions
 from bench.results import run_directory
 from bench.results.journal import Journal
@@ -36,26 +37,61 @@ def lab_in(
     )
 
 
-@pytest.mark.parametrize(("now_s", "measured"), [(5.0, 2), (11.0, 1)])
-def test_nothing_is_compiled_after_the_budget(
-    now_s: float, measured: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    clock = [0.0]
+SLOWEST = case(subject="nets:net", batch=8, compile="max-autotune")
+LAST = case(subject="nets:net", batch=8, memory_format="channels_last")
+
+
+def measured_in(
+    lab: ProcessLab,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: list[float],
+    cases: Sequence[Case],
+    budget_s: float | None,
+) -> list[Case]:
+    """Return the cases of a round in their order; each takes 4 s of the clock."""
 
     @contextlib.contextmanager
     def opened(_: Any) -> Iterator[None]:
-        clock[0] = now_s
         yield
 
     def answer(_: ProcessLab, _pool: Any, one: Case, number: int) -> Entry:
-        return Measurement(case=one, replicate=number, samples=())
+        clock[0] += 4.0
+        samples = Samples(phase="forward", kind="pipelined", calls_per_sample=1, times_s=(1.0,))
+        found = Measurement(case=one, replicate=number, samples=(samples,))
+        lab._keep_calls(found)
+        return found
 
     monkeypatch.setattr(lab_module, "opened", opened)
     monkeypatch.setattr(ProcessLab, "measured", answer)
-    lab = lab_in(tmp_path, budget_s=10.0, clock=lambda: clock[0])
-    found = lab.round(0, [EAGER, COMPILED])
-    assert EAGER.case_id in found
-    assert len(found) == measured
+    until = Deadline.begun(budget_s, lambda: clock[0])
+    return [outcome.case for outcome in lab.round(0, cases, until)]
+
+
+def test_after_the_budget_the_first_case_alone_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clock = [0.0]
+    lab = lab_in(tmp_path, clock=lambda: clock[0])
+    cases = [EAGER, LAST, COMPILED, SLOWEST]
+    cut = measured_in(lab, monkeypatch, clock, cases, 3.0)
+    assert cut[-1] == EAGER
+    assert len(cut) <= 2  # the one that was begun in time, and the first case
+    assert len(measured_in(lab, monkeypatch, clock, cases, None)) == 4
+
+
+def test_what_was_never_compiled_comes_last_and_in_the_given_order(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    orders = []
+    for seed in range(8):
+        clock = [0.0]
+        lab = lab_in(tmp_path / str(seed))
+        lab.run = lab.run.model_copy(update={"seed": seed})
+        cases = [EAGER, LAST, COMPILED, SLOWEST]
+        first = measured_in(lab, monkeypatch, clock, cases, None)
+        assert first[2:] == [COMPILED, SLOWEST]
+        orders.append(measured_in(lab, monkeypatch, clock, cases, None))
+    assert any(order[2:] != [COMPILED, SLOWEST] for order in orders)
 
 
 def test_a_search_waits_longer_for_a_reference_than_a_run(

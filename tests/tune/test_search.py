@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from bench.core.records import Case, Failure, Measurement, Outcome, Samples
+from bench.engine.policy import Deadline
 from bench.tune.confirm import Confirmation
 from bench.tune.search import Search
 from bench.tune.space import Space
@@ -31,31 +32,36 @@ def compiled(of: Case) -> Case:
 class FakeLab:
     """Knows the true time of each setting; times scatter by `noise` and drift by round.
 
-    Advances the clock by a second a case.
+    Advances the clock by `cost_s` a case and `check_s` a check.
     """
 
     true_s: Callable[[Case], float]
     noise: float = 0.02
     failing: Mapping[str, Failure] = field(default_factory=dict)
+    cost_s: Callable[[Case], float] = lambda _: 1.0  # of a measurement, in seconds
+    check_s: float = 1.0
     static_of: Callable[[Case], Static] = lambda _: Static({"relative_error": 1e-6})
     seed: int = 0
     now_s: float = 0.0
     rounds: list[list[str]] = field(default_factory=list)
     checked: list[str] = field(default_factory=list)
 
-    def round(self, number: int, cases: Sequence[Case]) -> dict[str, Outcome]:
+    def round(
+        self, number: int, cases: Sequence[Case], until: Deadline
+    ) -> Generator[Outcome, None, None]:
         rng = random.Random(f"{self.seed}:{number}")
         drift = math.exp(rng.gauss(0, 0.1))
         self.rounds.append([one.case_id for one in cases])
-        found: dict[str, Outcome] = {}
         for one in cases:
-            self.now_s += 1.0
+            if until.spent and one != cases[0]:
+                continue
+            self.now_s += self.cost_s(one)
             if one.case_id in self.failing:
-                found[one.case_id] = self.failing[one.case_id]
+                yield self.failing[one.case_id]
                 continue
             time_s = self.true_s(one) * drift * math.exp(rng.gauss(0, self.noise))
             phase = "forward" if one.mode == "inference" else "step"
-            found[one.case_id] = Measurement(
+            yield Measurement(
                 case=one,
                 replicate=number,
                 samples=tuple(
@@ -63,19 +69,20 @@ class FakeLab:
                     for kind in ("latency", "pipelined")
                 ),
             )
-        return found
 
     def statics(self, cases: Sequence[Case]) -> Generator[Static, None, None]:
         for one in cases:
-            self.now_s += 1.0
+            self.now_s += self.check_s
             self.checked.append(one.case_id)
             yield self.static_of(one)
 
 
-def search(lab: FakeLab, objective: str = "latency", **more: object) -> Search:
+def search(
+    lab: FakeLab, objective: str = "latency", *, cudnn: bool = False, **more: object
+) -> Search:
     def space_at(batch: int) -> Space:
         eager = tuple(dataclasses.replace(one, batch=batch) for one in EAGER)
-        return Space(eager[0], eager, ("default",))
+        return Space(eager[0], eager, ("default",), cudnn)
 
     given: dict[str, object] = {"budget_s": None, **more}
     return Search(
@@ -259,7 +266,7 @@ def test_memory_is_counted_and_not_raced() -> None:
 
 def test_the_budget_ends_the_race_and_leaves_an_answer() -> None:
     lab = FakeLab(time_s)
-    found = search(lab, budget_s=8.0)
+    found = search(lab, budget_s=12.0)
     found.run()
     assert not found.complete
     assert found.winner()[0].amp == "bfloat16"
@@ -312,7 +319,7 @@ def test_a_budget_that_ends_before_any_check_leaves_no_answer_with_a_counted_obj
 
 
 def test_faster_settings_that_were_not_checked_are_counted() -> None:
-    found = search(FakeLab(time_s), budget_s=2.0)
+    found = search(FakeLab(time_s, check_s=20.0), budget_s=10.0)
     found.run()
     assert found.winner()[0] == PLAIN
     assert found.unchecked() >= 2
@@ -326,3 +333,81 @@ def test_the_time_of_a_setting_is_its_ratio_to_plain_in_the_rounds_that_both_hav
         assert found.time_s(case_) / found.time_s(PLAIN) == pytest.approx(
             time_s(case_) / time_s(PLAIN), rel=0.08
         )
+
+
+def searched(of: Case) -> Case:
+    return dataclasses.replace(of, cudnn_benchmark="on")
+
+
+def test_cudnns_search_is_tried_on_the_best_settings_alone() -> None:
+    def found_s(one: Case) -> float:
+        return time_s(one) / (1.3 if one.cudnn_benchmark == "on" else 1.0)
+
+    lab = FakeLab(found_s)
+    found = search(lab, cudnn=True)
+    found.run()
+    assert found.winner()[0] == compiled(searched(BOTH))
+    tried = {key for keys in lab.rounds for key in keys if "cudnn=on" in key}
+    assert tried == {one.case_id for one in map(searched, (BOTH, AMP))} | {
+        compiled(searched(BOTH)).case_id
+    }
+
+
+def test_the_compiler_is_tried_without_cudnns_search_where_that_gains_nothing() -> None:
+    lab = FakeLab(time_s, noise=0.001)
+    found = search(lab, cudnn=True)
+    found.run()
+    assert found.winner()[0] == compiled(BOTH)
+    assert not any("compile=default" in key and "cudnn=on" in key for key in found.costs)
+
+
+def test_a_first_round_that_takes_too_long_leaves_time_for_the_checks() -> None:
+    lab, told = FakeLab(time_s, cost_s=lambda _: 10.0), list[str]()
+    found = search(lab, budget_s=50.0)
+    found.tell = told.append
+    found.run()
+    assert PLAIN.case_id in found.costs
+    assert 3 <= len(found.costs) < len(EAGER)
+    assert set(lab.checked) >= {PLAIN.case_id, found.winner()[0].case_id}
+    assert lab.now_s <= 60.0
+    assert "its share of the budget ended before 2 settings" in told
+
+
+class Interrupted(FakeLab):
+    """Ctrl-C comes before the given measurement."""
+
+    before: int = 0
+
+    def round(
+        self, number: int, cases: Sequence[Case], until: Deadline
+    ) -> Generator[Outcome, None, None]:
+        for outcome in super().round(number, cases, until):
+            if not self.before:
+                raise KeyboardInterrupt
+            self.before -= 1
+            yield outcome
+
+
+def test_an_interrupt_in_the_first_round_keeps_what_was_measured() -> None:
+    lab, told = Interrupted(time_s), list[str]()
+    lab.before = 3
+    found = search(lab)
+    found.tell = told.append
+    with pytest.raises(KeyboardInterrupt):
+        found.run()
+    assert found.costs.keys() == {one.case_id for one in EAGER[:3]}
+    assert found.can_answer()
+    assert told[0].startswith("  1 of 5: plain: ")
+    assert told[1].startswith("  2 of 5: channels_last: ")
+
+
+def test_an_interrupt_in_the_middle_of_a_race_leaves_the_rounds_before_it() -> None:
+    whole = FakeLab(time_s)
+    search(whole).run()
+    lab = Interrupted(time_s)
+    lab.before = sum(map(len, whole.rounds[:3])) + 1
+    found = search(lab)
+    with pytest.raises(KeyboardInterrupt):
+        found.run()
+    assert max(number for costs in found.costs.values() for number in costs) == 2
+    assert found.winner()[0] == compiled(BOTH)
