@@ -11,7 +11,6 @@ from tests.support.guard import (  # noqa: F401 - pytest finds its hooks here
     pytest_configure,
     pytest_itemcollected,
     pytest_runtest_call,
-    pytest_runtest_protocol,
     pytest_runtest_setup,
 )
 

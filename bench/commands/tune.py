@@ -93,6 +93,7 @@ def measured(asked: Asked, console: Console) -> Ran:
         warmup_s=WARMUP_S,
         timeout_s=asked.timeout_s,
         seed=asked.seed,
+        energy=objective == "energy",
         weights=asked.weights,
     )
     found = _look(asked, options)

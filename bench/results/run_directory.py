@@ -33,8 +33,11 @@ class Folders:
     failures: Path
 
     def reference(self, case: Case) -> Path:
-        """Return the file with a subject's float64 values, which all its settings share."""
-        key = repr((case.subject, case.mode, case.batch, case.input, case.grad_mode))
+        """Return the file with a subject's float64 values, which all its settings share.
+
+        Devices have their own: what is too much for the CPU may suit an accelerator.
+        """
+        key = repr((case.subject, case.mode, case.batch, case.input, case.grad_mode, case.device))
         return self.scratch / "reference" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pt"
 
     def of(self, case: Case) -> str:

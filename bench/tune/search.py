@@ -27,7 +27,7 @@ from bench.engine.policy import Deadline
 from bench.tune import objectives, race
 from bench.tune.confirm import Confirmation
 from bench.tune.objectives import COUNTED, Objective
-from bench.tune.space import Space, changed
+from bench.tune.space import Space, changed, with_search, without_search
 from bench.tune.static import Static, refused
 
 NEAR = 0.02  # two settings within this share of each other are the same to a user
@@ -262,7 +262,7 @@ class Search:
         The search takes long in each process, and gains about the same on all settings.
         """
         best = self._best(space.eager)[:MOST_SEARCHED_ON]
-        searched = [dataclasses.replace(case, cudnn_benchmark="on") for case in best]
+        searched = [with_search(case) for case in best]
         if not searched:
             return
         self.tell("cuDNN will search for its fastest algorithms, which takes longer")
@@ -272,7 +272,7 @@ class Search:
     def _without_search(self, case: Case) -> Case:
         """Return the same setting without cuDNN's search if it is as fast to a user."""
         assert self.plain is not None
-        twin = dataclasses.replace(case, cudnn_benchmark=self.plain.cudnn_benchmark)
+        twin = without_search(case, self.plain)
         if twin.case_id not in self.costs or twin.case_id in self.refused:
             return case
         return twin if self.time_s(twin) < self.time_s(case) * (1 + NEAR) else case

@@ -5,7 +5,7 @@ effect, as in a run.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bench.core.axes import AXES, BY_NAME, AxisError
 from bench.core.errors import UserError
@@ -146,6 +146,16 @@ def make(
             f"{subject} on {device}: there is nothing to search; one setting alone is left"
         )
     return Space(plain, (plain, *others), more, cudnn)
+
+
+def with_search(case: Case) -> Case:
+    """Return the setting with cuDNN's search for algorithms."""
+    return replace(case, cudnn_benchmark="on")
+
+
+def without_search(case: Case, plain: Case) -> Case:
+    """Return the setting with what plain has in place of cuDNN's search."""
+    return replace(case, cudnn_benchmark=plain.cudnn_benchmark)
 
 
 def _idle(case: Case, plain: Case) -> bool:

@@ -24,7 +24,6 @@ TAKE_LONG: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (os, ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system")),
     (time, ("sleep",)),
 )
-REFUSED = pytest.StashKey[list[str]]()
 BEGAN_S = pytest.StashKey[float]()
 FREE = ("slow", "gpu")  # marks of tests that may take long
 
@@ -44,13 +43,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[BEGAN_S] = time.monotonic()
 
 
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skips a slow test for which no time is left."""
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    """Skips a slow test for which no time is left; guards the setup of the others."""
     limit_s = item.config.getoption("--stop-after")
-    if limit_s is None or not item.get_closest_marker("slow"):
-        return
-    if time.monotonic() - item.config.stash[BEGAN_S] >= limit_s:
+    slow = limit_s is not None and item.get_closest_marker("slow")
+    if slow and time.monotonic() - item.config.stash[BEGAN_S] >= limit_s:
         pytest.skip(f"no time left: --stop-after {limit_s:g}")
+    with _guarded(item) as refused:
+        yield
+    if refused:
+        pytest.fail(refused[0])
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -64,21 +67,25 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Guards setup, call and teardown."""
-    if any(item.get_closest_marker(name) for name in FREE):
-        return (yield)
-    with quick() as refused:
-        item.stash[REFUSED] = refused
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Fails as well where the code under test caught the refusal, or a thread met it."""
-    yield
-    if refused := item.stash.get(REFUSED, []):
+    """Fails as well where the code under test caught the refusal, or a thread met it.
+
+    The teardown is free: what ends in that of a quick test may belong to slow tests before it.
+    """
+    with _guarded(item) as refused:
+        yield
+    if refused:
         pytest.fail(refused[0])
+
+
+@contextmanager
+def _guarded(item: pytest.Item) -> Iterator[list[str]]:
+    """Guard a test inside the block, unless it may take long.  Yields the messages."""
+    if any(item.get_closest_marker(name) for name in FREE):
+        yield []
+        return
+    with quick() as refused:
+        yield refused
 
 
 @contextmanager

@@ -40,7 +40,8 @@ from bench.worker.device import (
     torch_private,
 )
 from bench.worker.device.device import Device, device_names, open_device
-from bench.worker.jobs import profile
+from bench.worker.jobs import profile, reference
+from bench.worker.model.build import prepare
 from bench.worker.model.step import InferenceStep
 from bench.worker.probe import gpu_details
 from bench.worker.process import limits
@@ -757,3 +758,25 @@ def test_controls_that_find_no_memory_on_a_gpu_are_given_up_in_its_own_words(
     assert str(controls.left_out).startswith("CUDA out of memory")
     assert controls.times_s == {}
     assert reference_work.Controls(NAME, device).left_out is None
+
+
+@needs_cuda
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_float64_that_takes_the_cpu_long_is_computed_on_the_gpu(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_gpu: dict[str, Any] = {"subject": "convnet", "mode": mode, "batch": 4, "device": NAME}
+    one = case(**on_gpu, threads=None, allocator=None)
+    before = cuda.precisions()
+    on_cpu = reference.of_whole(one)
+    monkeypatch.setattr(reference, "ON_CPU_S", 0.0)
+    found = reference.of_whole(one)
+    assert (on_cpu.device, found.device) == ("cpu", NAME)
+    assert cuda.precisions() == before
+    for group, tensors in on_cpu.values.groups.items():
+        for a, b in zip(tensors, found.values.groups[group], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+        if group in on_cpu.rounding:  # float32 was IEEE's, or its error would be 1000 times that
+            assert found.rounding[group] < 30 * on_cpu.rounding[group] + 1e-12
+    others = reference.witnesses(one, prepare(one), "tf32", ["output"], NAME)
+    assert len(others) == reference.WITNESSES

@@ -488,3 +488,36 @@ def test_events_that_do_not_tell_the_time_of_the_device_are_not_used(
     print(open_device("sim:0").has_events)
     """
     assert said(site, code, SIM_FAULT=fault) == "False\n"
+
+
+def test_float64_that_takes_the_cpu_long_is_computed_on_the_device(site: Path) -> None:
+    code = """
+    import dataclasses
+    import torch
+    from bench.worker.jobs import reference
+    from bench.worker.model.build import prepare
+    from tests.support.cases import case
+
+    reference.ON_CPU_S = 0.0
+    for subject in ("convnet", "convnet/conv1"):
+        for mode in ("inference", "training"):
+            one = case(subject=subject, mode=mode, batch=2, device="sim:0")
+            twin = dataclasses.replace(one, device="cpu")
+            made, other = prepare(one), prepare(twin)
+            whole = made.layer is None
+            there = reference.of_whole(one) if whole else reference.of_layer(one, made)
+            here = reference.of_whole(twin) if whole else reference.of_layer(twin, other)
+            for group, tensors in here.values.groups.items():
+                for a, b in zip(tensors, there.values.groups[group], strict=True):
+                    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+            others = reference.witnesses(one, made, "float32", ["output"], there.device)
+            moved = max(
+                float((a - b).abs().max())
+                for witness in others
+                for a, b in zip(
+                    witness.groups["output"], here.values.groups["output"], strict=True
+                )
+            )
+            print(here.device, there.device, len(others), 0 < moved < 1e-3)
+    """
+    assert said(site, code) == "cpu sim:0 5 True\n" * 4

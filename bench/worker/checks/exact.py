@@ -16,10 +16,12 @@ class Reference:
     """Values of float64 eager code, and how far float32 eager code is from them.
 
     rounding: norm of the difference of the two, by group.
+    device:   that computed both.
     """
 
     values: Values
     rounding: Mapping[str, float]
+    device: str = "cpu"
 
 
 def of(exact: Values, single: Values, again: Values) -> Reference:

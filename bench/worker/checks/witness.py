@@ -61,4 +61,4 @@ def perturb(module: nn.Module, given: Any, used: str, seed: int) -> None:
             for part in pieces.numbers(one) if not twins.is_strided(one) else [one.detach()]:
                 if part.is_floating_point() or part.is_complex():
                     random = torch.rand(part.shape, generator=numbers, dtype=torch.float64)
-                    part.mul_(1 + (2 * random - 1) * 2.0 ** -bits(used))
+                    part.mul_(1 + (2 * random.to(part.device) - 1) * 2.0 ** -bits(used))

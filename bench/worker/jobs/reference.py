@@ -1,9 +1,10 @@
-"""Makes the reference of a case: float64 eager on the CPU, contiguous.
+"""Makes the reference of a case: float64 eager, contiguous, on the CPU.
 
 It is computed once for a subject, mode, batch and input, in a process of its own, and kept in a
-file for the run.  The reference of a layer uses the layer's input under the case's own settings.  A
-subject that draws random numbers, or a reference that would take too long, raises NoReferenceError:
-then nothing is said about the result.
+file for the run.  The reference of a layer uses the layer's input under the case's own settings.
+The case's accelerator computes what takes the CPU longer than ON_CPU_S; its float64 kernels are not
+those that are checked.  A subject that draws random numbers, or a reference that would take
+too long, raises NoReferenceError: then nothing is said about the result.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from bench.worker.checks import witness
 from bench.worker.checks.exact import Reference
 from bench.worker.checks.exact import of as of_values
 from bench.worker.checks.values import NoReferenceError, Values, gather
+from bench.worker.device import cuda
 from bench.worker.jobs.prepare import make_step
 from bench.worker.model import dtypes, loss, pytree, twins
 from bench.worker.model.build import (
@@ -48,12 +50,20 @@ except ImportError:  # Windows
 # Of float64 beside float32 on the CPU: convolutions, which lose their fast kernels, were 4 times
 # slower, matrix products twice.
 SLOWER = 4.0
+ON_CPU_S = 5.0  # that the CPU may take for a case of an accelerator
+PRODUCT = 2048  # rows of the matrices that tell how fast an accelerator is in float64
 MOST_MEMORY = 0.25  # of what is free
 # Runs that differ by rounding alone, asked for where a result is suspected; at least one is made.
 WITNESSES, MOST_WITNESSED_S = 5, 10.0
 
+Builder = Callable[[str, str], Prepared]  # dtype and device → the network and its inputs
 
-def plain(case: Case, dtype: str) -> Case:
+
+class CostError(NoReferenceError):
+    """Float64 would take too long, or more memory than there is."""
+
+
+def plain(case: Case, dtype: str, device: str = "cpu") -> Case:
     """Return the same call without anything that makes it faster.
 
     Inputs with a given dtype get that precision as well; whole numbers stay whole.
@@ -61,7 +71,7 @@ def plain(case: Case, dtype: str) -> Case:
     return dataclasses.replace(
         case,
         input=_in_precision(case.input, dtype),
-        device="cpu",
+        device=device,
         dtype=dtype,
         amp="off",
         memory_format="contiguous",
@@ -86,7 +96,7 @@ def _in_precision(text: str, dtype: str) -> str:
 
 def of_whole(case: Case, most_s: float = math.inf) -> Reference:
     """Make the reference of a whole subject.  Raises NoReferenceError, and the subject's errors."""
-    return _compute(lambda dtype: prepare(plain(case, dtype)), case, most_s)
+    return _compute(_builder(case), case, most_s)
 
 
 def of_layer(case: Case, captured: Prepared, most_s: float = math.inf) -> Reference:
@@ -94,15 +104,19 @@ def of_layer(case: Case, captured: Prepared, most_s: float = math.inf) -> Refere
     return _compute(_layer_builder(case, captured), case, most_s)
 
 
-def _layer_builder(case: Case, captured: Prepared) -> Callable[[str], Prepared]:
+def _builder(case: Case) -> Builder:
+    return lambda dtype, device: prepare(plain(case, dtype, device))
+
+
+def _layer_builder(case: Case, captured: Prepared) -> Builder:
     name = (captured.layer or "").partition("#")[0]
 
-    def build(dtype: str) -> Prepared:
-        whole = place_in_mode(plain(case, dtype))
+    def build(dtype: str, device: str) -> Prepared:
+        whole = place_in_mode(plain(case, dtype, device))
         kind = DTYPES[dtype]
 
         def cast(tensor: Tensor) -> Tensor:
-            wide = tensor.detach().to("cpu", dtypes.like(tensor.dtype, kind))
+            wide = tensor.detach().to(device, dtypes.like(tensor.dtype, kind))
             return twins.twin(wide).requires_grad_(tensor.requires_grad)
 
         args, kwargs = pytree.map_tensors(cast, (captured.args, captured.kwargs))
@@ -119,61 +133,117 @@ def _layer_builder(case: Case, captured: Prepared) -> Callable[[str], Prepared]:
     return build
 
 
-def witnesses(case: Case, captured: Prepared, used: str, groups: Collection[str]) -> list[Values]:
+def witnesses(
+    case: Case, captured: Prepared, used: str, groups: Collection[str], device: str
+) -> list[Values]:
     """Compute the case's network with other rounding, for the groups that are asked for.
 
     captured: the case as it was prepared.
     used:     a key of `bench.worker.checks.witness.BITS`.
+    device:   that of the reference.
 
-    Returns None if it cannot be computed; fewer than WITNESSES if they would take too long or too
-    much memory.
+    Returns an empty list if it cannot be computed; fewer than WITNESSES if they would take too long
+    or too much memory.
     """
-    if captured.layer is None:
-        build: Callable[[str], Prepared] = lambda dtype: prepare(plain(case, dtype))  # noqa: E731
-    else:
-        build = _layer_builder(case, captured)
+    build = _builder(case) if captured.layer is None else _layer_builder(case, captured)
     found: list[Values] = []
     begun = wall_clock()
-    with _quarter_of_memory(), contextlib.suppress(Exception):  # a subject may raise anything
+    anything = contextlib.suppress(Exception)  # that a subject may raise
+    with _accurate(device), _memory_of(device), anything:
         for seed in range(WITNESSES):
             if seed and (wall_clock() - begun) * (seed + 1) / seed > MOST_WITNESSED_S:
                 break
-            made = build("float64")
+            made = build("float64", device)
             witness.perturb(made.module, (made.args, made.kwargs), used, seed)
             with _default_dtype(torch.float64), witness.Rounded(witness.bits(used)):
-                values, _ = _values(case, made, "float64")
+                values, _ = _values(case, made, "float64", device)
             kept = {name: tensors for name, tensors in values.groups.items() if name in groups}
             found.append(Values(kept))
     return found
 
 
-def _compute(build: Callable[[str], Prepared], case: Case, most_s: float) -> Reference:
+def _compute(build: Builder, case: Case, most_s: float) -> Reference:
     """Compute it.  Raises NoReferenceError if float64 would take longer than `most_s`."""
+    if case.device == "cpu":
+        return _computed(build, case, "cpu", most_s)
     try:
-        single, spent_s = _values(case, build("float32"), "float32")
-    except RuntimeError as error:
-        if case.dtype != AS_BUILT:
-            raise
-        raise NoReferenceError(_own_dtypes(error)) from error
-    if spent_s * SLOWER > most_s:
-        raise NoReferenceError(
-            f"the float64 reference would take over {most_s:.0f} s (float32: {spent_s:.1f} s)"
-        )
-    other = build("float32")
-    seed_all(SEED + 1)
-    again, _ = _values(case, other, "float32")
-    del other
-    with _quarter_of_memory():
+        return _computed(build, case, "cpu", min(most_s, ON_CPU_S))
+    except CostError as on_cpu:
         try:
-            wide = build("float64")
+            return _computed(build, case, case.device, most_s)
+        except NoReferenceError as error:
+            raise NoReferenceError(f"{on_cpu}; on {case.device}: {error}") from error
+        except (RuntimeError, TypeError) as error:  # MPS and others have no float64
+            text = error_line(error, 160)
+            raise NoReferenceError(f"{on_cpu}; {case.device} cannot compute it: {text}") from error
+
+
+def _computed(build: Builder, case: Case, device: str, most_s: float) -> Reference:
+    """Compute it on a device.  Raises CostError, NoReferenceError."""
+    with _accurate(device):
+        try:
+            single, spent_s = _values(case, build("float32", device), "float32", device)
+        except RuntimeError as error:
+            if case.dtype != AS_BUILT:
+                raise
+            raise NoReferenceError(_own_dtypes(error)) from error
+        if device == "cpu":
+            _refuse_long(spent_s * SLOWER, spent_s, most_s)
+        other = build("float32", device)
+        seed_all(SEED + 1)
+        again, spent_s = _values(case, other, "float32", device)
+        if device != "cpu":  # the first call opened the device
+            _refuse_long(spent_s * _slower(device), spent_s, most_s)
+    del other
+    with _accurate(device), _memory_of(device):
+        try:
+            wide = build("float64", device)
             with _default_dtype(torch.float64):
-                exact, _ = _values(case, wide, "float64")
+                exact, _ = _values(case, wide, "float64", device)
         except (MemoryError, RuntimeError) as error:
             if OF_DTYPES.search(str(error)):
                 raise NoReferenceError(_own_dtypes(error)) from error
             text = error_line(error, 200)
-            raise NoReferenceError(f"there is no float64 reference: {text}") from error
-    return of_values(exact, single, again)
+            raise CostError(f"there is no float64 reference: {text}") from error
+    return dataclasses.replace(of_values(exact, single, again), device=device)
+
+
+def _refuse_long(expected_s: float, single_s: float, most_s: float) -> None:
+    """Raise CostError where float64 would take too long.  single_s: of float32."""
+    if expected_s > most_s:
+        raise CostError(
+            f"the float64 reference would take over {most_s:.0f} s (float32: {single_s:.1f} s)"
+        )
+
+
+def _slower(device: str) -> float:
+    """Return how many times as long as float32 a call may take in float64, from a product.
+
+    Some GPUs have one float64 unit for 64 of float32.
+    """
+    spent_s: dict[torch.dtype, float] = {}
+    for dtype in (torch.float32, torch.float64):
+        matrix = torch.ones(PRODUCT, PRODUCT, dtype=dtype, device=device)
+        for _ in range(2):  # the first product opens the library
+            start = wall_clock()
+            float((matrix @ matrix)[0, 0])
+            spent_s[dtype] = wall_clock() - start
+    return max(SLOWER, 2 * spent_s[torch.float64] / spent_s[torch.float32])
+
+
+@contextlib.contextmanager
+def _accurate(device: str) -> Iterator[None]:
+    """Let float32 be IEEE's, without a search for algorithms."""
+    if device.partition(":")[0] != "cuda":
+        yield
+        return
+    stood = cuda.precisions()
+    try:
+        cuda.set_tf32("off")
+        with cuda.untuned():
+            yield
+    finally:
+        cuda.restore_precisions(stood)
 
 
 def _own_dtypes(error: Exception) -> str:
@@ -184,9 +254,12 @@ def _own_dtypes(error: Exception) -> str:
     )
 
 
-def _values(case: Case, prepared: Prepared, dtype: str) -> tuple[Values, float]:
+def _values(
+    case: Case, prepared: Prepared, dtype: str, device: str = "cpu"
+) -> tuple[Values, float]:
     """Return the results of one call, and its seconds."""
-    step = make_step(prepared, prepared.module, plain(case, dtype), "cpu")
+    called = plain(case, dtype, device)
+    step = make_step(prepared, prepared.module, called, device.partition(":")[0])
     start = wall_clock()
     values = gather(step, prepared.module, (prepared.args, prepared.kwargs))
     return values, wall_clock() - start
@@ -204,9 +277,9 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _quarter_of_memory() -> Iterator[None]:
-    """Return the bytes that the reference may take of the free memory."""
-    if resource is None:
+def _memory_of(device: str) -> Iterator[None]:
+    """Bound the memory of the CPU by a share of what is free; an accelerator has its own bound."""
+    if resource is None or device != "cpu":
         yield
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -227,6 +300,7 @@ def save(made: Reference, path: Path) -> None:
         "groups": {name: list(tensors) for name, tensors in made.values.groups.items()},
         "given": list(made.values.given),
         "rounding": dict(made.rounding),
+        "device": made.device,
     }
     try:
         with limits.large_files():
@@ -248,4 +322,4 @@ def load(path: Path) -> Reference:
         raise NoReferenceError(said)
     found: dict[str, Any] = torch.load(path, weights_only=True)
     groups = {name: tuple(tensors) for name, tensors in found["groups"].items()}
-    return Reference(Values(groups, tuple(found["given"])), found["rounding"])
+    return Reference(Values(groups, tuple(found["given"])), found["rounding"], found["device"])

@@ -57,7 +57,9 @@ def compare_with_reference(
         seen = numerics.compare(values, against, used)
         if not (seen.wrong or seen.suspected):
             return seen
-        others = reference.witnesses(built.case, built.prepared, used, seen.suspected)
+        others = reference.witnesses(
+            built.case, built.prepared, used, seen.suspected, against.device
+        )
         return numerics.compare(values, against, used, others)
     except NoReferenceError as error:
         return numerics.NumericsResult(doubt=str(error))
@@ -65,6 +67,7 @@ def compare_with_reference(
         return numerics.NumericsResult(doubt=f"there is no reference: {typed_error(error, 200)}")
     finally:
         kept.unlink(missing_ok=True)
+        built.device.empty_cache()  # of float64 numbers, which no measurement has
 
 
 def _convolves(built: BuiltCase) -> bool:
