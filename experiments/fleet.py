@@ -28,8 +28,13 @@ from bench.fleet.cluster import Answer
 from bench.fleet.driver import COMMAND
 from bench.stats.intervals import t_quantile
 
-CASES: Mapping[str, tuple[str, ...]] = {"mode": ("inference", "training"), "batch": ("1", "8")}
-OPTIONS = {"replicates": 1, "samples_s": 0.6, "warmup_s": 0.2, "budget_s": 60.0}
+CASES: Mapping[str, tuple[str, ...]] = {
+    "mode": ("inference", "training"),
+    "batch": ("1", "8"),
+    "allocator": ("retained",),
+}
+# Processes differ more than samples of one do: many short pairs tell more than a few long ones.
+OPTIONS = {"replicates": 1, "samples_s": 0.25, "warmup_s": 0.1, "budget_s": 60.0}
 STORE_BYTES = 100_000_000
 
 

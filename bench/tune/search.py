@@ -38,7 +38,8 @@ ENOUGH = 0.04
 MOST_ROUNDS = 6
 MOST_COMPILED_ON = 3  # settings on which the compiler is tried, until it works
 MOST_SEARCHED_ON = 2  # settings on which cuDNN's search is tried
-FIRST_ROUND_SHARE = 0.5  # of the budget; without the checks after it nothing but plain can win
+# Of the time that is left: without the checks after it nothing but plain can win.
+FIRST_ROUND_SHARE = 0.5
 MOST_DOUBLINGS = 12
 FALLS = 2  # batch sizes in a row that are slower than the best one
 
@@ -166,8 +167,9 @@ class Search:
         for case in cases:
             self.cases.setdefault(case.case_id, case)
         until = self._deadline
-        if not number and until.budget_s is not None:
-            until = dataclasses.replace(until, budget_s=FIRST_ROUND_SHARE * until.budget_s)
+        if not number and until.left_s is not None:
+            share_s = until.elapsed_s + FIRST_ROUND_SHARE * until.left_s
+            until = dataclasses.replace(until, budget_s=share_s)
         racing = {case.case_id for case in self.left()} if number else set[str]()
         new = [case.case_id for case in cases if case.case_id not in self.costs]
         start_s, answered = self._deadline.elapsed_s, set[str]()
@@ -183,10 +185,11 @@ class Search:
                         self.tell(f"  {len(answered)} of {len(cases)}: {self._told(key, outcome)}")
         finally:
             if racing - answered:  # a part of the race says nothing of the others
-                for costs in self.costs.values():
-                    costs.pop(number, None)
-                self.costs = {key: costs for key, costs in self.costs.items() if costs}
+                self._forget(number)
         self._case_s = (self._deadline.elapsed_s - start_s) / max(1, len(answered))
+        if racing - answered:
+            self.tell(f"the budget ended in round {number + 1}, which does not count")
+            return
         if self._any_left():
             names = len(self.race().left)
             self.tell(
@@ -195,6 +198,12 @@ class Search:
             )
         if missing := len(cases) - len(answered):
             self.tell(f"its share of the budget ended before {number_of(missing, 'setting')}")
+
+    def _forget(self, number: int) -> None:
+        """Drop the times of a round."""
+        for costs in self.costs.values():
+            costs.pop(number, None)
+        self.costs = {key: costs for key, costs in self.costs.items() if costs}
 
     def _told(self, key: str, outcome: Outcome) -> str:
         """Return the name and the time of a setting in the round that ran last."""

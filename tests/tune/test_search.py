@@ -373,6 +373,29 @@ def test_a_first_round_that_takes_too_long_leaves_time_for_the_checks() -> None:
     assert "its share of the budget ended before 2 settings" in told
 
 
+def test_a_long_search_for_the_batch_leaves_time_for_the_first_round() -> None:
+    """Its share is one of what is left."""
+    lab = FakeLab(lambda one: one.batch * time_s(one), cost_s=lambda _: 10.0)  # none is faster
+    found = search(lab, "throughput", budget_s=100.0)
+    found.run()
+    assert found.winner()[0].batch == 8
+    assert lab.now_s >= 60.0  # two batches beside the first one, four measurements; then the round
+    assert len(found.costs) >= 3
+
+
+def test_a_round_that_the_budget_ends_does_not_count() -> None:
+    whole = FakeLab(time_s)
+    search(whole).run()
+    before_s = sum(map(len, whole.rounds[:3])) + len(whole.checked)
+    lab, told = FakeLab(time_s), list[str]()
+    found = search(lab, budget_s=before_s + 0.5)
+    found.tell = told.append
+    found._fits = lambda _: True  # type: ignore[method-assign]  # expects a shorter round
+    found.run()
+    assert told[-1] == "the budget ended in round 4, which does not count"
+    assert max(number for costs in found.costs.values() for number in costs) == 2
+
+
 class Interrupted(FakeLab):
     """Ctrl-C comes before the given measurement."""
 
