@@ -28,19 +28,28 @@ from bench.fleet.cluster import Answer
 from bench.fleet.driver import COMMAND
 from bench.stats.intervals import t_quantile
 
-CASES: Mapping[str, tuple[str, ...]] = {
-    "mode": ("inference", "training"),
-    "batch": ("1", "8"),
-    "allocator": ("retained",),
-}
 # Processes differ more than samples of one do: many short pairs tell more than a few long ones.
-OPTIONS = {"replicates": 1, "samples_s": 0.25, "warmup_s": 0.1, "budget_s": 60.0}
+SWEEP = """
+[run]
+replicates = 1
+max_replicates = 1
+samples_s = 0.25
+warmup_s = 0.1
+budget_s = 60
+
+[[sweep]]
+subject = "convnet"
+mode = ["inference", "training"]
+batch = [1, 8]
+device = "cpu"
+allocator = "retained"
+"""
 STORE_BYTES = 100_000_000
 
 
-def request(known: Mapping[str, Any]) -> dict[str, Any]:
+def request(config: Path, known: Mapping[str, Any]) -> dict[str, Any]:
     """The ConvNet as a unit: one replicate, static metrics as far as they are not known."""
-    asked = measure.Asked(axes=CASES, subjects=("convnet",), options=OPTIONS)
+    asked = measure.Asked(config=config)
     return {"job": "shard", "run": unit.asked_fields(asked), "shard": "1/1", "known": dict(known)}
 
 
@@ -127,10 +136,12 @@ def main() -> None:
             on_ray.connected(cluster.address, Path(folder)) as there,
             given.out.open("a", encoding="utf-8") as file,
         ):
+            config = Path(folder) / "sweep.toml"
+            config.write_text(SWEEP, encoding="utf-8")
             nothing: dict[str, Any] = {"static_metrics": (), "wrong": (), "calls": {}}
-            first = plain(request(nothing))
+            first = plain(request(config, nothing))
             # The first unit of a machine measures its peaks, too; no pair looks for static metrics.
-            asked = request({**nothing, "static_metrics": list(times_s(first))})
+            asked = request(config, {**nothing, "static_metrics": list(times_s(first))})
             for _ in range(given.pairs):
                 pair: dict[str, Any] = {}
                 for side in random.sample(["ray", "plain"], 2):

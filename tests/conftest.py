@@ -11,7 +11,9 @@ from tests.support.guard import (  # noqa: F401 - pytest finds its hooks here
     pytest_configure,
     pytest_itemcollected,
     pytest_runtest_call,
+    pytest_runtest_protocol,
     pytest_runtest_setup,
+    pytest_runtest_teardown,
 )
 
 # Who starts the tests in the background has them ignore Ctrl-C, and so does all that they start:

@@ -313,6 +313,7 @@ def _outcome(
             else "no fresh pair could be measured before the budget ended"
         ),
         unchecked=search.unchecked(),
+        unmeasured=len(search.missing()),
     )
 
 

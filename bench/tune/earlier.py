@@ -26,12 +26,20 @@ class Earlier:
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> "Earlier":
-        """Read the entries of a journal; of repeats, the last one counts."""
+        """Read the entries of a journal.
+
+        A case that comes again in a round begins the round anew: what an interrupted search had of
+        it was measured at another time.
+        """
         outcomes: dict[tuple[int, str], Outcome] = {}
         statics: dict[str, StaticMetrics] = {}
         for entry in entries:
             match entry:
                 case Measurement() | Failure():
+                    if (entry.replicate, entry.case.case_id) in outcomes:
+                        outcomes = {
+                            key: one for key, one in outcomes.items() if key[0] != entry.replicate
+                        }
                     outcomes[entry.replicate, entry.case.case_id] = entry
                 case StaticMetrics():
                     statics[entry.case.case_id] = entry

@@ -17,6 +17,7 @@ from bench.results.journal import Journal
 from bench.results.run_directory import RunDir
 from bench.tune.earlier import Earlier
 from bench.tune.objectives import Objective
+from bench.tune.space import begins_slowly
 from bench.tune.static import Static
 from bench.verdict.paired_test import pair_value
 
@@ -77,13 +78,15 @@ class ProcessLab:
                     yield entry
 
     def _order(self, number: int, cases: Sequence[Case]) -> list[Case]:
-        """Return a random order; what was never compiled comes last, in the given order.
+        """Return a random order; new settings that compile or search come last, as given.
 
-        Compiling can take longer than all the rest, so a budget must not end in it.
+        Their first process can take longer than all the rest, so a budget must not end in it.
         """
         order = list(cases)
         random.Random(f"{self.run.seed}:{number}").shuffle(order)
-        cold = [one for one in cases if one.compile != "off" and one.case_id not in self._calls]
+        cold = [one for one in cases if begins_slowly(one) and one.case_id not in self._calls]
+        if len(cold) == len(cases):
+            return order
         return [*(one for one in order if one not in cold), *cold]
 
     def measured(self, pool: WorkerPool, case: Case, number: int) -> Entry:

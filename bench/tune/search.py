@@ -103,21 +103,23 @@ class Search:
             self._search_algorithms(space)
         if not self._deadline.spent:
             self._compile(space)
+        self._measure_missing()
         if self.objective in COUNTED:
-            self.complete = not self._deadline.spent
+            self.complete = not (self._deadline.spent or self.missing())
             return
         while self._any_left() and not self._deadline.spent and self.rounds < MOST_ROUNDS:
             found = self.race()
-            # Round 0 alone says nothing of the spread.
-            if self.rounds >= race.LEAST_ROUNDS and (len(found.left) == 1 or found.widest < ENOUGH):
-                self.complete = True
+            # One measurement says nothing of the spread.
+            known = self.rounds >= race.LEAST_ROUNDS and len(self.costs[found.leader]) > 1
+            if known and (len(found.left) == 1 or found.widest < ENOUGH):
+                self.complete = not self.missing()
                 return
             cases = self._with_plain([self.cases[key] for key in found.left])
             if not self._fits(len(cases)):
                 return
             self._round(cases)
             self._check(self.left())
-        self.complete = self.rounds >= MOST_ROUNDS
+        self.complete = self.rounds >= MOST_ROUNDS and not self.missing()
 
     def race(self) -> race.Race:
         """Return the standing of all candidates that are right, and of the plain setting.
@@ -126,6 +128,18 @@ class Search:
         """
         known = {key: costs for key, costs in self.costs.items() if key not in self.refused}
         return race.standing(known, self.plain.case_id if self.plain else None)
+
+    def missing(self) -> list[Case]:
+        """Return the settings that were to be measured, and were not before the budget ended."""
+        known = self.costs.keys() | self.refused.keys()
+        return [case for case in self.cases.values() if case.case_id not in known]
+
+    def _measure_missing(self) -> None:
+        """Measure what the first rounds could not, if the budget has time left for it."""
+        cases = self._with_plain([*self.left(), *self.missing()])
+        if self.missing() and self._fits(len(cases)) and not self._deadline.spent:
+            self._round(cases)
+            self._check(self._may_win())
 
     def left(self) -> list[Case]:
         """Return the candidates that may still be the best, the leader first."""
@@ -188,6 +202,7 @@ class Search:
                 self._forget(number)
         self._case_s = (self._deadline.elapsed_s - start_s) / max(1, len(answered))
         if racing - answered:
+            self.rounds = number
             self.tell(f"the budget ended in round {number + 1}, which does not count")
             return
         if self._any_left():
@@ -197,7 +212,7 @@ class Search:
                 f"{names} may be the best" + ("" if names > 1 else ": the leader alone")
             )
         if missing := len(cases) - len(answered):
-            self.tell(f"its share of the budget ended before {number_of(missing, 'setting')}")
+            self.tell(f"{number_of(missing, 'setting')} had to wait: the time of the round ended")
 
     def _forget(self, number: int) -> None:
         """Drop the times of a round."""
@@ -266,11 +281,12 @@ class Search:
         return f"its result could not be checked, and that of plain could: {static.doubt}"
 
     def _search_algorithms(self, space: Space) -> None:
-        """Measure one round of cuDNN's search on the best settings, whose twins it has beside it.
+        """Measure one round of cuDNN's search on the best settings.
 
         The search takes long in each process, and gains about the same on all settings.
         """
-        best = self._best(space.eager)[:MOST_SEARCHED_ON]
+        eager = [case for case in self._may_win() if case in space.eager]
+        best = self._best(eager)[:MOST_SEARCHED_ON]
         searched = [with_search(case) for case in best]
         if not searched:
             return

@@ -75,6 +75,7 @@ class TuneOutcome:
     weights: str | None = None  # absolute path of the file that was loaded
     unconfirmed: str = "the budget ended before"  # why against_plain is None
     unchecked: int = 0  # settings that look faster, but were not checked
+    unmeasured: int = 0  # settings that were to be tried, and were not
 
     def name(self, case: Case) -> str:
         return label(changed(case, self.plain))
@@ -85,7 +86,8 @@ class TuneOutcome:
 
         The fastest comes first.  The winner may be beaten by less than two settings are told apart.
         """
-        checked = [one for one in self.candidates if one.static is not None]
+        named = (self.winner, self.plain)
+        checked = [one for one in self.candidates if one.static is not None or one.case in named]
         kept = [
             one
             for one in checked
@@ -124,7 +126,7 @@ def _answer(found: TuneOutcome) -> Iterator[str]:
         yield (
             f"No setting for {_of(found)} is known to be faster than plain: "
             f"{number_of(found.unchecked, 'setting')} that may be faster could not be checked "
-            "before the budget ended."
+            "before the search ended."
         )
         return
     if found.winner == found.plain:
@@ -180,6 +182,8 @@ def _limits(found: TuneOutcome) -> Iterator[str]:
         yield f"Its error against float64 is {static.error:.1e}."
     elif static is not None and static.doubt:
         yield f"Its result could not be checked: {static.doubt}."
+    if found.unmeasured:
+        yield f"{number_of(found.unmeasured, 'setting')} could not be tried in the time."
     if not found.complete:
         yield "The search did not end: a larger --budget may find a better setting."
     if found.refused:

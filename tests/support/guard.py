@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 
@@ -24,6 +24,8 @@ TAKE_LONG: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (os, ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system")),
     (time, ("sleep",)),
 )
+ENDED = pytest.StashKey[bool]()  # the test is torn down
+REFUSED = pytest.StashKey[list[str]]()
 BEGAN_S = pytest.StashKey[float]()
 FREE = ("slow", "gpu")  # marks of tests that may take long
 
@@ -43,17 +45,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[BEGAN_S] = time.monotonic()
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
-    """Skips a slow test for which no time is left; guards the setup of the others."""
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips a slow test for which no time is left."""
     limit_s = item.config.getoption("--stop-after")
     slow = limit_s is not None and item.get_closest_marker("slow")
     if slow and time.monotonic() - item.config.stash[BEGAN_S] >= limit_s:
         pytest.skip(f"no time left: --stop-after {limit_s:g}")
-    with _guarded(item) as refused:
-        yield
-    if refused:
-        pytest.fail(refused[0])
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -67,30 +64,35 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Fails as well where the code under test caught the refusal, or a thread met it.
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Guards setup and call; what ends in a teardown may belong to slow tests before it."""
+    if any(item.get_closest_marker(name) for name in FREE):
+        return (yield)
+    with quick(lambda: item.stash.get(ENDED, False)) as refused:
+        item.stash[REFUSED] = refused
+        return (yield)
 
-    The teardown is free: what ends in that of a quick test may belong to slow tests before it.
-    """
-    with _guarded(item) as refused:
-        yield
-    if refused:
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fails as well where the code under test caught the refusal, or a thread met it."""
+    yield
+    if refused := item.stash.get(REFUSED, []):
         pytest.fail(refused[0])
 
 
-@contextmanager
-def _guarded(item: pytest.Item) -> Iterator[list[str]]:
-    """Guard a test inside the block, unless it may take long.  Yields the messages."""
-    if any(item.get_closest_marker(name) for name in FREE):
-        yield []
-        return
-    with quick() as refused:
-        yield refused
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
+    """Lifts the guard."""
+    item.stash[ENDED] = True
+    return (yield)
 
 
 @contextmanager
-def quick() -> Iterator[list[str]]:
+def quick(ended: Callable[[], bool] = lambda: False) -> Iterator[list[str]]:
     """Let a process or a sleep fail the test inside the block.  Yields the messages.
+
+    ended: asked each time; then the process or the sleep is allowed.
 
     A default argument that was bound to `time.sleep` at import is not seen.
     """
@@ -98,12 +100,18 @@ def quick() -> Iterator[list[str]]:
     with pytest.MonkeyPatch.context() as patch:
         for owner, names in TAKE_LONG:
             for name in names:
-                patch.setattr(owner, name, _refusal(f"{owner.__name__}.{name}", refused))
+                does = getattr(owner, name)
+                refusal = _refusal(f"{owner.__name__}.{name}", refused, does, ended)
+                patch.setattr(owner, name, refusal)
         yield refused
 
 
-def _refusal(name: str, refused: list[str]) -> Callable[..., NoReturn]:
-    def refuse(*_arguments: object, **_named: object) -> NoReturn:
+def _refusal(
+    name: str, refused: list[str], allowed: Callable[..., Any], ended: Callable[[], bool]
+) -> Callable[..., Any]:
+    def refuse(*arguments: Any, **named: Any) -> Any:
+        if ended():
+            return allowed(*arguments, **named)
         does = "sleeps" if name == "time.sleep" else "starts a process"
         refused.append(
             f"This test {does} ({name}) and is not marked `slow`. Mark it with"

@@ -36,11 +36,18 @@ def test_a_round_that_was_cut_and_measured_again_is_of_the_second_time_alone(
     tmp_path: Path,
 ) -> None:
     cut = [measurement(PLAIN, 2, 0.010)]
-    again = [measurement(LAST, 2, 0.016), measurement(PLAIN, 2, 0.020)]
+    again = [measurement(PLAIN, 2, 0.020), measurement(LAST, 2, 0.016)]
     path = tmp_path / "journal.jsonl"
     journal = Journal(path)
     for entry in [*cut, *again]:
         journal.append(entry)
     journal.close()
     found = Earlier.read(path).round(2, [PLAIN, LAST])
-    assert found == {LAST.case_id: again[0], PLAIN.case_id: again[1]}
+    assert found == {PLAIN.case_id: again[0], LAST.case_id: again[1]}
+
+
+def test_a_round_that_was_cut_twice_does_not_become_whole() -> None:
+    """The first search measured plain out of its turn, when the budget had ended."""
+    first = [measurement(LAST, 0, 0.016), measurement(PLAIN, 0, 0.020)]
+    second = [measurement(LAST, 0, 0.017)]
+    assert Earlier.of([*first, *second]).round(0, [PLAIN, LAST]) is None

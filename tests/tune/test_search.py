@@ -370,7 +370,28 @@ def test_a_first_round_that_takes_too_long_leaves_time_for_the_checks() -> None:
     assert 3 <= len(found.costs) < len(EAGER)
     assert set(lab.checked) >= {PLAIN.case_id, found.winner()[0].case_id}
     assert lab.now_s <= 60.0
-    assert "its share of the budget ended before 2 settings" in told
+    assert "2 settings had to wait: the time of the round ended" in told
+    assert not found.complete
+    assert {one.case_id for one in found.missing()} >= {one.case_id for one in EAGER[3:]}
+
+
+def test_what_a_first_round_left_out_is_measured_if_there_is_time() -> None:
+    lab = FakeLab(lambda one: 1e-3 if one == PLAIN else 1e-2, cost_s=lambda _: 10.0)
+    found = search(lab, budget_s=70.0)
+    found.space_at = lambda _: Space(PLAIN, EAGER, ())
+    found.run()
+    assert lab.rounds[0] == [one.case_id for one in EAGER]
+    assert lab.rounds[1] == [PLAIN.case_id, ONE_THREAD.case_id]
+    assert not found.missing()
+
+
+def test_a_leader_that_was_measured_once_is_measured_again() -> None:
+    """A round without the compiler and one of cuDNN's search come before that of the compiler."""
+    lab = FakeLab(lambda one: time_s(one) / (4.0 if one.compile != "off" else 1.0))
+    found = search(lab, cudnn=True)
+    found.run()
+    assert found.complete
+    assert len(found.costs[found.winner()[0].case_id]) >= 2
 
 
 def test_a_long_search_for_the_batch_leaves_time_for_the_first_round() -> None:
@@ -390,9 +411,10 @@ def test_a_round_that_the_budget_ends_does_not_count() -> None:
     lab, told = FakeLab(time_s), list[str]()
     found = search(lab, budget_s=before_s + 0.5)
     found.tell = told.append
-    found._fits = lambda _: True  # type: ignore[method-assign]  # expects a shorter round
+    found._fits = lambda _: True  # type: ignore[method-assign, assignment]
     found.run()
     assert told[-1] == "the budget ended in round 4, which does not count"
+    assert (found.rounds, found.complete) == (3, False)
     assert max(number for costs in found.costs.values() for number in costs) == 2
 
 

@@ -109,7 +109,7 @@ def test_plain_is_not_called_the_fastest_where_faster_ones_were_not_checked() ->
     first = tune_result.sentences(made(winner=PLAIN, against_plain=None, unchecked=2))[0]
     assert first == (
         "No setting for inference of net at N=8 on cpu is known to be faster than plain: 2 "
-        "settings that may be faster could not be checked before the budget ended."
+        "settings that may be faster could not be checked before the search ended."
     )
 
 

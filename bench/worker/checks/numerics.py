@@ -267,6 +267,12 @@ class _Comparison:
                     f"{self.errors[group]:.0%}: most of it depends on rounding here"
                 )
             return
+        if self.witnesses == []:
+            self.doubts.append(
+                f"{group} in {self.used} differ from float64 eager by {self.errors[group]:.2g}: "
+                "the network could not be computed with other rounding"
+            )
+            return
         said = f"{self.allowed[group]:.2g}"
         if explanation.most > self.allowed[group] * size:
             said += f", and {explanation.most / size:.2g} at other places"

@@ -1,10 +1,11 @@
 """Makes the reference of a case: float64 eager, contiguous, on the CPU.
 
-It is computed once for a subject, mode, batch and input, in a process of its own, and kept in a
-file for the run.  The reference of a layer uses the layer's input under the case's own settings.
-The case's accelerator computes what takes the CPU longer than ON_CPU_S; its float64 kernels are not
-those that are checked.  A subject that draws random numbers, or a reference that would take
-too long, raises NoReferenceError: then nothing is said about the result.
+It is computed once for a subject, mode, batch, input and device, in a process of its own, and kept
+in a file for the run.  The reference of a layer uses the layer's input under the case's own
+settings.  The case's accelerator computes what takes the CPU longer than ON_CPU_S: its kernels for
+float64 are others than those for the precisions that are checked.  A subject that draws random
+numbers, or a reference that would take too long, raises NoReferenceError: then nothing is said
+about the result.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import dataclasses
 import errno
 import math
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,8 @@ except ImportError:  # Windows
 # slower, matrix products twice.
 SLOWER = 4.0
 ON_CPU_S = 5.0  # that the CPU may take for a case of an accelerator
+SMALL_BATCH, MUCH_LARGER = 2, 16  # a small batch tells how long a much larger one takes the CPU
+LESS_AN_IMAGE = 3.0  # times that an image of a large batch is computed sooner, at most
 PRODUCT = 2048  # rows of the matrices that tell how fast an accelerator is in float64
 MOST_MEMORY = 0.25  # of what is free
 # Runs that differ by rounding alone, asked for where a result is suspected; at least one is made.
@@ -96,7 +100,22 @@ def _in_precision(text: str, dtype: str) -> str:
 
 def of_whole(case: Case, most_s: float = math.inf) -> Reference:
     """Make the reference of a whole subject.  Raises NoReferenceError, and the subject's errors."""
+    if case.device != "cpu" and _long_on_cpu(case, min(most_s, ON_CPU_S)):
+        with contextlib.suppress(NoReferenceError, RuntimeError, TypeError):
+            return _computed(_builder(case), case, case.device, most_s)
     return _compute(_builder(case), case, most_s)
+
+
+def _long_on_cpu(case: Case, most_s: float) -> bool:
+    """Return whether a few images say that the CPU cannot compute the case in `most_s`."""
+    if case.batch < MUCH_LARGER:
+        return False
+    few = dataclasses.replace(case, batch=SMALL_BATCH)
+    try:
+        _, few_s = _values(few, prepare(plain(few, "float32")), "float32")
+    except Exception:  # a subject may refuse another batch; the whole call tells more
+        return False
+    return few_s * case.batch / SMALL_BATCH / LESS_AN_IMAGE * SLOWER > most_s
 
 
 def of_layer(case: Case, captured: Prepared, most_s: float = math.inf) -> Reference:
@@ -168,14 +187,20 @@ def _compute(build: Builder, case: Case, most_s: float) -> Reference:
         return _computed(build, case, "cpu", most_s)
     try:
         return _computed(build, case, "cpu", min(most_s, ON_CPU_S))
-    except CostError as on_cpu:
+    except CostError as error:
+        on_cpu = error
+    try:
+        return _computed(build, case, case.device, most_s)
+    except NoReferenceError as error:
+        there = f"on {case.device}: {error}"
+    except (RuntimeError, TypeError) as error:  # MPS and others have no float64
+        there = f"{case.device} cannot compute it: {error_line(error, 160)}"
+    if most_s > ON_CPU_S:
         try:
-            return _computed(build, case, case.device, most_s)
-        except NoReferenceError as error:
-            raise NoReferenceError(f"{on_cpu}; on {case.device}: {error}") from error
-        except (RuntimeError, TypeError) as error:  # MPS and others have no float64
-            text = error_line(error, 160)
-            raise NoReferenceError(f"{on_cpu}; {case.device} cannot compute it: {text}") from error
+            return _computed(build, case, "cpu", most_s)
+        except CostError as error:
+            on_cpu = error
+    raise NoReferenceError(f"{on_cpu}; {there}")
 
 
 def _computed(build: Builder, case: Case, device: str, most_s: float) -> Reference:
@@ -233,16 +258,20 @@ def _slower(device: str) -> float:
 
 @contextlib.contextmanager
 def _accurate(device: str) -> Iterator[None]:
-    """Let float32 be IEEE's, without a search for algorithms."""
+    """Let float32 be IEEE's and sums have one order, without a search for algorithms."""
     if device.partition(":")[0] != "cuda":
         yield
         return
     stood = cuda.precisions()
+    ordered = torch.are_deterministic_algorithms_enabled()
+    warns = torch.is_deterministic_algorithms_warn_only_enabled()
     try:
         cuda.set_tf32("off")
-        with cuda.untuned():
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        with cuda.untuned(), warnings.catch_warnings(action="ignore"):
             yield
     finally:
+        torch.use_deterministic_algorithms(ordered, warn_only=warns)
         cuda.restore_precisions(stood)
 
 

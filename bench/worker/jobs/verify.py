@@ -57,6 +57,7 @@ def compare_with_reference(
         seen = numerics.compare(values, against, used)
         if not (seen.wrong or seen.suspected):
             return seen
+        built.device.empty_cache()
         others = reference.witnesses(
             built.case, built.prepared, used, seen.suspected, against.device
         )

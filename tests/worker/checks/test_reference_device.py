@@ -1,6 +1,6 @@
 """Where float64 is computed: by the CPU if it is soon done, else by the case's accelerator."""
 
-import math
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,9 +82,39 @@ def test_an_accelerator_that_cannot_either_is_named_with_both_reasons(
     def neither(device: str) -> Reference:
         raise CostError("the CPU is slow") if device == "cpu" else raised
 
-    computing(monkeypatch, neither)
+    asked = computing(monkeypatch, neither)
     with pytest.raises(NoReferenceError, match=rf"^the CPU is slow; {said}"):
         reference.of_whole(ON_GPU, 60.0)
+    assert asked[-1] == ("cpu", 60.0)  # as much as before there was an accelerator to ask
+
+
+def test_the_cpu_has_all_of_the_time_where_the_accelerator_cannot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times_s = iter([5.0, 60.0])
+
+    def answer(device: str) -> Reference:
+        if device != "cpu":
+            raise TypeError("there is no float64")
+        if next(times_s) < 20.0:
+            raise CostError("it takes 20 s")
+        return made_on("cpu")
+
+    asked = computing(monkeypatch, answer)
+    assert reference.of_whole(ON_GPU, 60.0).device == "cpu"
+    assert [device for device, _ in asked] == ["cpu", "cuda:0", "cpu"]
+
+
+@pytest.mark.parametrize(
+    ("batch", "few_s", "first"), [(64, 1.0, "cuda:0"), (64, 0.01, "cpu"), (8, 1.0, "cpu")]
+)
+def test_a_few_images_tell_that_the_cpu_need_not_try(
+    batch: int, few_s: float, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = computing(monkeypatch, made_on)
+    monkeypatch.setattr(reference, "_values", lambda *_: (Values({}), few_s))
+    reference.of_whole(dataclasses.replace(ON_GPU, batch=batch), 60.0)
+    assert [device for device, _ in asked] == [first]
 
 
 def test_what_has_no_reference_at_all_is_not_tried_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,10 +125,6 @@ def test_what_has_no_reference_at_all_is_not_tried_twice(monkeypatch: pytest.Mon
     with pytest.raises(NoReferenceError, match="draws random"):
         reference.of_whole(ON_GPU)
     assert [device for device, _ in asked] == ["cpu"]
-
-
-def test_float64_is_expected_to_take_at_least_as_long_as_on_the_cpu() -> None:
-    assert reference.SLOWER <= reference._slower("cpu") < math.inf
 
 
 @pytest.mark.parametrize(("ratio", "expected"), [(1.0, 4.0), (64.0, 128.0)])
