@@ -6,6 +6,7 @@ twenty threads.  So a process of its own is started in the environment that `ray
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 TAIL = 2000  # characters of the error output, in a message
+PRELOAD = "LD_PRELOAD"
 LOOK_S = 1.0  # between two looks at the raylet
 
 
@@ -64,6 +66,9 @@ def wait_while(process: "subprocess.Popen[bytes]", there: Callable[[], bool]) ->
 def environment(raylet: int, own: dict[str, str]) -> dict[str, str]:
     """Return the variables that the user gave to `ray start`.
 
+    What Ray adds for its own processes is left out, above all `LD_PRELOAD` with its jemalloc: with
+    this allocator calls of the ConvNet took 0.9 to 1.15 times as long as without.
+
     raylet: the parent of the worker, whose environment has what the user set.  If it cannot be
     read, that of the worker is cleaned.
     """
@@ -77,4 +82,11 @@ def environment(raylet: int, own: dict[str, str]) -> dict[str, str]:
         found = {name: value for name, _, value in told}
     else:
         found = {name: value for name, value in own.items() if name != "OMP_NUM_THREADS"}
+    if preloaded := _without_ray(found.pop(PRELOAD, "")):
+        found[PRELOAD] = preloaded
     return {name: value for name, value in found.items() if not name.startswith("RAY_")}
+
+
+def _without_ray(preloaded: str) -> str:
+    """Return the libraries that are not Ray's own; their separators are blanks and colons."""
+    return ":".join(one for one in re.split("[ :]+", preloaded) if "/ray/core/" not in one)

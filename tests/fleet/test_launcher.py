@@ -39,3 +39,21 @@ def test_without_a_raylet_the_environment_is_cleaned_of_what_ray_set() -> None:
     own = {"PATH": "/bin", "OMP_NUM_THREADS": "1", "RAY_JOB_ID": "1", "MKL_NUM_THREADS": "2"}
     assert launcher.environment(os.getpid(), own) == {"PATH": "/bin", "MKL_NUM_THREADS": "2"}
     assert launcher.environment(2**30, own) == {"PATH": "/bin", "MKL_NUM_THREADS": "2"}
+
+
+@pytest.mark.parametrize(
+    ("preloaded", "left"),
+    [
+        ("/site/ray/core/libjemalloc.so", None),
+        ("/site/ray/core/libjemalloc.so:/usr/lib/libtcmalloc.so", "/usr/lib/libtcmalloc.so"),
+        ("/usr/lib/one.so /usr/lib/two.so", "/usr/lib/one.so:/usr/lib/two.so"),
+        ("", None),
+    ],
+)
+def test_a_unit_has_the_libraries_that_the_user_preloads_and_not_rays_allocator(
+    preloaded: str, left: str | None
+) -> None:
+    own = {"LD_PRELOAD": preloaded, "CUDA_VISIBLE_DEVICES": ""}
+    found = launcher.environment(2**30, own)
+    assert found.get("LD_PRELOAD") == left
+    assert found["CUDA_VISIBLE_DEVICES"] == ""

@@ -85,7 +85,7 @@ def test_a_node_that_goes_in_the_middle_loses_nothing_and_no_unit_runs_at_low_pr
     assert ended(process) == 0
     assert list(counted(tmp_path).values()) == [[1, 2, 3], [1, 2, 3]]
     for one in journal.counting(journal.read(tmp_path / journal.NAME)):
-        assert one.run["seen"] == {"nice": 0, "threads": None, "of_ray": []}
+        assert one.run["seen"] == {"nice": 0, "threads": None, "of_ray": [], "preloaded": None}
 
 
 def test_a_driver_that_is_killed_goes_on_where_it_was(cluster: Any, tmp_path: Path) -> None:

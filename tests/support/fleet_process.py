@@ -43,6 +43,7 @@ def unit() -> None:
             "nice": os.getpriority(os.PRIO_PROCESS, 0),
             "threads": os.environ.get("OMP_NUM_THREADS"),
             "of_ray": sorted(name for name in os.environ if name.startswith("RAY_")),
+            "preloaded": os.environ.get("LD_PRELOAD"),
         }
         answer = made
     Path(asked["out"]).write_text(json.dumps(answer), encoding="utf-8")
