@@ -67,7 +67,7 @@ def environment(raylet: int, own: dict[str, str]) -> dict[str, str]:
     """Return the variables that the user gave to `ray start`.
 
     What Ray adds for its own processes is left out, above all `LD_PRELOAD` with its jemalloc: with
-    this allocator calls of the ConvNet took 0.9 to 1.15 times as long as without.
+    this allocator calls of the ConvNet took 0.89 to 1.13 times as long as without.
 
     raylet: the parent of the worker, whose environment has what the user set.  If it cannot be
     read, that of the worker is cleaned.

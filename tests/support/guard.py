@@ -48,8 +48,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skips a slow test for which no time is left."""
     limit_s = item.config.getoption("--stop-after")
-    slow = limit_s is not None and item.get_closest_marker("slow")
-    if slow and time.monotonic() - item.config.stash[BEGAN_S] >= limit_s:
+    if limit_s is None or not item.get_closest_marker("slow"):
+        return
+    if time.monotonic() - item.config.stash[BEGAN_S] >= limit_s:
         pytest.skip(f"no time left: --stop-after {limit_s:g}")
 
 

@@ -1,7 +1,7 @@
 """The lab of processes, with a pool that answers from memory."""
 
 import contextlib
-import random
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -68,12 +68,6 @@ def measured_in(
     return [outcome.case for outcome in lab.round(0, cases, until)]
 
 
-def shuffled(seed: int, cases: Sequence[Case]) -> list[Case]:
-    order = list(cases)
-    random.Random(f"{seed}:0").shuffle(order)
-    return [one for one in order if one.compile == "off"]
-
-
 def test_after_the_budget_the_first_case_alone_is_measured(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -83,7 +77,7 @@ def test_after_the_budget_the_first_case_alone_is_measured(
     lab.run = next(  # a seed whose order begins with the other case
         run
         for run in (lab.run.model_copy(update={"seed": seed}) for seed in range(9))
-        if shuffled(run.seed, cases)[:2] == [LAST, EAGER]
+        if dataclasses.replace(lab, run=run)._order(0, cases)[:2] == [LAST, EAGER]
     )
     assert measured_in(lab, monkeypatch, clock, cases, 3.0) == [LAST, EAGER]
     assert len(measured_in(lab, monkeypatch, clock, cases, None)) == 4

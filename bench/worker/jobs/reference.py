@@ -100,10 +100,8 @@ def _in_precision(text: str, dtype: str) -> str:
 
 def of_whole(case: Case, most_s: float = math.inf) -> Reference:
     """Make the reference of a whole subject.  Raises NoReferenceError, and the subject's errors."""
-    if case.device != "cpu" and _long_on_cpu(case, min(most_s, ON_CPU_S)):
-        with contextlib.suppress(NoReferenceError, RuntimeError, TypeError):
-            return _computed(_builder(case), case, case.device, most_s)
-    return _compute(_builder(case), case, most_s)
+    long = case.device != "cpu" and _long_on_cpu(case, min(most_s, ON_CPU_S))
+    return _compute(_builder(case), case, most_s, try_cpu=not long)
 
 
 def _long_on_cpu(case: Case, most_s: float) -> bool:
@@ -181,14 +179,19 @@ def witnesses(
     return found
 
 
-def _compute(build: Builder, case: Case, most_s: float) -> Reference:
-    """Compute it.  Raises NoReferenceError if float64 would take longer than `most_s`."""
+def _compute(build: Builder, case: Case, most_s: float, *, try_cpu: bool = True) -> Reference:
+    """Compute it.  Raises NoReferenceError if float64 would take longer than `most_s`.
+
+    try_cpu: before the accelerator of the case.  If that cannot compute it, the CPU has `most_s`.
+    """
     if case.device == "cpu":
         return _computed(build, case, "cpu", most_s)
-    try:
-        return _computed(build, case, "cpu", min(most_s, ON_CPU_S))
-    except CostError as error:
-        on_cpu = error
+    on_cpu = CostError("the CPU would take too long for the float64 reference")
+    if try_cpu:
+        try:
+            return _computed(build, case, "cpu", min(most_s, ON_CPU_S))
+        except CostError as error:
+            on_cpu = error
     try:
         return _computed(build, case, case.device, most_s)
     except NoReferenceError as error:

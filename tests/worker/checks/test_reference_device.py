@@ -105,6 +105,20 @@ def test_the_cpu_has_all_of_the_time_where_the_accelerator_cannot(
     assert [device for device, _ in asked] == ["cpu", "cuda:0", "cpu"]
 
 
+def test_an_accelerator_is_asked_once_where_the_cpu_need_not_try(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def answer(device: str) -> Reference:
+        if device != "cpu":
+            raise TypeError("there is no float64")
+        return made_on("cpu")
+
+    asked = computing(monkeypatch, answer)
+    monkeypatch.setattr(reference, "_values", lambda *_: (Values({}), 1.0))
+    reference.of_whole(dataclasses.replace(ON_GPU, batch=64), 60.0)
+    assert asked == [("cuda:0", 60.0), ("cpu", 60.0)]
+
+
 @pytest.mark.parametrize(
     ("batch", "few_s", "first"), [(64, 1.0, "cuda:0"), (64, 0.01, "cpu"), (8, 1.0, "cpu")]
 )
