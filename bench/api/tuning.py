@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 
 from bench.api.runs import name_of_subject, texts
-from bench.commands import tune as command
+from bench.commands import tune as tune_command
 from bench.core.axes import AXES
 from bench.core.errors import UserError
 from bench.core.exit_codes import INTERRUPTED
+from bench.core.text import command
 from bench.terminal.progress import wide_console
 from bench.tune import tune_result
 from bench.tune.tune_result import TuneOutcome
@@ -93,7 +94,7 @@ def tune(
     device: str | None = None,
     max_error: float | None = None,
     max_memory: float | None = None,
-    budget: float = command.BUDGET_S,
+    budget: float = tune_command.BUDGET_S,
     only: str | Sequence[str] = (),
     fix: str | Sequence[str] = (),
     weights: str | Path | None = None,
@@ -115,8 +116,8 @@ def tune(
     KeyboardInterrupt after the best so far is written.
     """
     asked_axes = {"mode": mode, "batch": batch, "input": input, "device": device}
-    ran = command.measured(
-        command.Asked(
+    ran = tune_command.measured(
+        tune_command.Asked(
             subject=name_of_subject(subject),
             axes={name: (str(one),) for name, one in asked_axes.items() if one is not None},
             objective=objective,
@@ -133,7 +134,8 @@ def tune(
         wide_console(quiet=not progress),
     )
     if ran.code == INTERRUPTED:
-        raise KeyboardInterrupt(f"bench tune --resume {ran.path} continues the search")
+        again = command("bench", "tune", "--resume", ran.path)
+        raise KeyboardInterrupt(f"{again} continues the search")
     if ran.found is None:
         raise TuneFailed(
             f"{ran.path}: no setting was found: none gave a right result, or the budget ended "

@@ -119,11 +119,13 @@ def more_calls(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
 def exit_code(cases: Sequence[CaseCount], *, missing: bool, strict: bool) -> int:
     """Return 0: nothing got worse, 1: REGRESSED, 3: undecided (if strict), 4: failed or missing.
 
+    As in the other gates, 4 stands before 1.
+
     missing: one side lacks a case.
     """
     found = {one.verdict for one in cases}
-    if "REGRESSED" in found:
-        return 1
     if missing or "FAILED" in found:
         return 4
+    if "REGRESSED" in found:
+        return 1
     return 3 if strict and found & {"UNTRUSTED", "UNSUPPORTED"} else 0
