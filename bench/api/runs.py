@@ -160,8 +160,8 @@ def run(
     case:     case ids; `cases` is another name.
     settings: axes, a value or a list of values: batch=[1, 8], input="3,224,224"; and the options
               of a run: replicates=5, precision=0.1, budget=60, timeout=180, samples_s, warmup_s,
-              min_samples, max_replicates, isolation, parallel_devices, seed, weights.  `budget_s`
-              and `timeout_s`, as in a TOML file, are other names.
+              min_samples, least_replicates, max_replicates, isolation, parallel_devices, seed,
+              weights.  `budget_s` and `timeout_s`, as in a TOML file, are other names.
     progress: show what is measured, and the summary at the end.
 
     All else is as the flags of `bench run`.  Cases that failed are in `failures`.

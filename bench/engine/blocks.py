@@ -1,7 +1,8 @@
 """The order of a run by value: blocks of cases, and the rounds in which they are measured.  Pure.
 
 A round is a replicate: fresh interpreters, and cases in random order.  A block is begun when the
-blocks above it have as many replicates as were asked for, so a budget cuts from the bottom.
+blocks above it have their least number of replicates, so a budget cuts from the bottom.  Replicates
+beyond that number are measured of all blocks together.
 
 Ratios are paired by replicate, and the speed of a machine drifts.  So a ratio is safe only if both
 of its sides were measured in the same round.  Two rules see to that:
@@ -142,8 +143,21 @@ class Blocks:
             return self._gone_on_with(found, seen) if resumed else found
         return None
 
+    def together(self, seen: SoFar, wanted: int) -> Round | None:
+        """Return a round of all cases that have fewer replicates; None if there are none.
+
+        An interrupted one is not continued: what it has measured stays, and the bases of what is
+        missing are measured again.
+        """
+        own = tuple(case for block in Block for case in self._needing(block, seen, wanted))
+        number = self._next_number(seen)
+        return Round(Block.LAYERS, number, own, self._anchors_of(own, seen)) if own else None
+
     def anchors_left(self, seen: SoFar, least: int, *, joined: Joined) -> int:
-        """Return how many outcomes of anchors the rounds that are left have, as far as is known."""
+        """Return how many outcomes of anchors the rounds that are left have, as far as is known.
+
+        Those of `together` are not among them.
+        """
         total = 0
         for block in Block:
             below = next((one for one, other in JOINS.items() if other is block), None)

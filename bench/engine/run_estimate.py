@@ -26,7 +26,7 @@ def estimate(plan: Plan, run: RunOptions) -> Estimate:
 
     largest = [*plan.largest]  # what the search finds is measured, at a larger batch
     starts_s, compiled_before = 0.0, set[str]()
-    for one in rounds([*plan.cases, *largest], run.replicates):
+    for one in rounds([*plan.cases, *largest], run):
         starts_s += REPLICATE_S
         for case in (*one.own, *one.anchors, *one.later):
             add(case, _outcome_s(case, run))
@@ -59,11 +59,16 @@ def _bytes(case: Case) -> int:
     return 0 if parse(case.subject).layer else input_bytes(case)
 
 
-def rounds(cases: Sequence[Case], replicates: int) -> Iterator[Round]:
+def rounds(cases: Sequence[Case], run: RunOptions) -> Iterator[Round]:
     """Those of a run in which each block that can join the one above does, and nothing fails."""
     blocks, seen = Blocks.of(cases), _Simulated()
     joined = dict.fromkeys(JOINS, True)
-    while one := blocks.next_round(seen, replicates, joined=joined):
+
+    def following() -> Round | None:
+        found = blocks.next_round(seen, run.first_replicates, joined=joined)
+        return found or blocks.together(seen, run.replicates)
+
+    while one := following():
         for case in (*one.own, *one.anchors, *one.later):
             seen.numbers.setdefault(case.case_id, set()).add(one.replicate)
         yield one

@@ -26,6 +26,8 @@ from bench.core.records import (
     whole_phase,
 )
 from bench.core.shard import WHOLE, Shard
+from bench.core.subject import parse
+from bench.core.text import number_of
 from bench.engine import blocks, lanes, policy, shared_transfers, static_metrics
 from bench.engine.blocks import JOINS, Block, Blocks, Round, Wanted
 from bench.engine.fork_server import ForkServer
@@ -42,6 +44,8 @@ from bench.stats.intervals import relative_half_width
 FINAL: frozenset[Status] = frozenset({"unsupported", "invalid", "oom"})  # no chance decides these
 REPEATS_SHARE = 0.2  # of the time left that repeats of what was disturbed may take
 WARM_SHARE = 0.2  # of the time of the first compiling that a later one takes: its cache is full
+# Of the budget, that the last outcome may take beyond it: compiling can take minutes.
+OVERRUN_SHARE = 0.1
 FRUITLESS = 5  # outcomes in a row that were disturbed: the machine is busy for good
 # The share of the budget that one-off work may take before every block has its replicates.
 ONE_OFF_SHARE = 0.15
@@ -180,6 +184,9 @@ class OneOff:
 class Runner:
     """One run of a plan into a journal.
 
+    Each block has the least number of replicates before the next begins; what is asked for beyond
+    it is measured of all blocks together, after the one-off work.
+
     one_off: is done after the first round, where it fits in; else when all blocks are through.
     began_s: by the clock, when the command began: its budget counts from there; None: now.
     shard:   decides the numbers of the replicates; `run.replicates` is how many it takes.
@@ -202,6 +209,8 @@ class Runner:
     _extras: policy.Deadline = field(init=False, repr=False)
     _repeats: policy.Allowance = field(init=False, repr=False)
     _experience: Experience = field(init=False)
+    _wanted: int = field(init=False)  # replicates of each case, at this stage of the run
+    _begun: set[Block] = field(default_factory=set, repr=False)  # in this session
     # Blocks → whether the block below runs in their rounds; not there: not decided yet.
     _joined: dict[Block, bool] = field(default_factory=dict, repr=False)
     _disturbed_in_a_row: int = 0
@@ -213,6 +222,7 @@ class Runner:
     def __post_init__(self) -> None:
         self._experience = Experience(tell=self._note)
         self._blocks = Blocks.of(self.plan.cases, self.shard)
+        self._wanted = self.run.first_replicates
 
     def measure(self) -> bool:
         """Measure until it is enough.  Return whether that was before the budget ended.
@@ -226,12 +236,16 @@ class Runner:
             budget_s if extras_s is None else extras_s, self.clock, begun_s
         )
         self._repeats = policy.Allowance(deadline=self._extras, share=REPEATS_SHARE)
-        self.watcher.begin(self._left())
+        self.watcher.begin(self._left_to_measure())
         for block, below in JOINS.items():
             if budget_s is None or any(map(self.seen.measured, self._cases(below))):
                 self._joined[block] = True
         try:
-            if not (self._all_blocks() and self._rest_of_one_off()):
+            if not (self._all_blocks() and self._beyond_the_least()):
+                return False
+            for block in sorted(self._begun):  # not before: a repeat would cost others theirs
+                self._again(block)
+            if not self._rest_of_one_off():
                 return False
             self._further()
         finally:
@@ -239,22 +253,41 @@ class Runner:
         return True
 
     def _all_blocks(self) -> bool:
-        """Every block has what was asked for, or is given up.  False: the budget is spent."""
-        begun, resumed = set[Block](), bool(self.seen.outcomes)
+        """Every block has its least replicates, or is given up.  False: the budget is spent."""
+        resumed = bool(self.seen.outcomes)
         while one := self._next_round(resumed=resumed):
-            begun.add(one.block)
+            self._begun.add(one.block)
             resumed = False
             if not self._round(one) and self._left():
                 where = f"replicate {one.replicate + 1}"
                 self.watcher.note(self._deadline.said(f"{where}: {self._what_is_missing()}"))
                 return False
-        for block in sorted(begun):  # not before: a repeat would cost a block below its replicates
-            self._again(block)
+        return True
+
+    def _beyond_the_least(self) -> bool:
+        """Measure what is asked for beyond the least, after the one-off work, which is worth more.
+
+        False: the budget is spent.
+        """
+        if self._wanted >= self.run.replicates:
+            return True
+        least = self._wanted
+        if not self._rest_of_one_off():
+            return False
+        self._wanted = self.run.replicates
+        joined = {below for block, below in JOINS.items() if self._joined.get(block)}
+        while one := self._blocks.together(self.seen, self._wanted):
+            self._begun.update(block for block in Block if block not in joined)
+            if not self._round(one) and (left := self._left_of(self.plan.cases)):
+                where = f"replicate {one.replicate + 1}: each case has {least} replicates or more"
+                missing = f"not measured: {number_of(left, 'further replicate')}"
+                self.watcher.note(self._deadline.said(f"{where}; {missing}"))
+                return False
         return True
 
     def _next_round(self, *, resumed: bool) -> Round | None:
         return self._blocks.next_round(
-            self.seen, self.run.replicates, joined=self._joined, resumed=resumed
+            self.seen, self._wanted, joined=self._joined, resumed=resumed
         )
 
     def _what_is_missing(self) -> str:
@@ -302,7 +335,7 @@ class Runner:
         return [
             case
             for case in self._without_static_metrics()
-            if case.case_id in plain or len(self.seen.replicates(case)) >= self.run.replicates
+            if case.case_id in plain or len(self.seen.replicates(case)) >= self._wanted
         ]
 
     def _fits(self, one: Round, first_s: float) -> bool:
@@ -339,10 +372,7 @@ class Runner:
         """
         wholes = [*self._cases(Block.PLAIN), *self._cases(Block.SETTINGS)]
         eager_s = [found.wall_s for found in self._last_of(wholes)]
-        compiled_s = [
-            found.wall_s - (1 - WARM_SHARE) * found.metrics.get("compile_cold_s", 0.0)
-            for found in self._last_of(one.own)
-        ]
+        compiled_s = [*map(_next_wall_s, self._last_of(one.own))]
         layers = self._left_of(self._cases(Block.LAYERS))
         compiled = self._left_of(self._cases(Block.COMPILED))
         return [
@@ -403,10 +433,32 @@ class Runner:
                 return False
             if self.seen.given_up(case):
                 return True
+            if self._would_overrun(case, until):
+                return False
         outcome = self._outcome(case, one.replicate, pool, repeats, beside=beside)
         with self._lock:
-            self.watcher.done(outcome, self._left())
+            self.watcher.done(outcome, self._left_to_measure())
         return True
+
+    def _would_overrun(self, case: Case, until: policy.Deadline) -> bool:
+        """Return whether it will probably end long after the time is over."""
+        if until.budget_s is None or until.left_s is None:
+            return False
+        return self._expected_s(case) > until.left_s + OVERRUN_SHARE * until.budget_s
+
+    def _expected_s(self, case: Case) -> float:
+        """Return the seconds of its next outcome, from its last; 0 if nothing tells.
+
+        A first compiling takes as long as the longest of another case of the network.
+        """
+        if self.seen.of(case):
+            return max(map(_next_wall_s, self._last_of([case])), default=0.0)
+        if case.compile == blocks.COMPILE_OFF:
+            return 0.0
+        whole = parse(case.subject).whole
+        others = [one for one in self._cases(Block.COMPILED) if parse(one.subject).whole == whole]
+        first = [found for one in others for found in self.seen.of(one)[:1]]
+        return max((one.wall_s for one in first), default=0.0)
 
     def _note(self, text: str) -> None:
         with self._lock:
@@ -462,18 +514,28 @@ class Runner:
         return self._blocks.members[block]
 
     def _left(self) -> int:
-        """Outcomes still to be measured, as far as is known; with those of the anchors."""
-        anchors = self._blocks.anchors_left(self.seen, self.run.replicates, joined=self._joined)
-        return self._left_of(self.plan.cases) + anchors
+        """Outcomes of this stage still to be measured, as far as is known; with the anchors'."""
+        return self._left_of(self.plan.cases) + self._anchors_left()
+
+    def _left_to_measure(self) -> int:
+        """Outcomes of the run still to be measured, as far as is known; with the anchors'."""
+        missing = sum(self._missing_of(case, self.run.replicates) for case in self.plan.cases)
+        return missing + self._anchors_left()
+
+    def _anchors_left(self) -> int:
+        return self._blocks.anchors_left(self.seen, self.run.first_replicates, joined=self._joined)
 
     def _left_of(self, cases: Sequence[Case]) -> int:
         return sum(map(self._missing_of, cases))
 
-    def _missing_of(self, case: Case) -> int:
-        """Return how many replicates a case lacks; none if it is given up."""
+    def _missing_of(self, case: Case, wanted: int | None = None) -> int:
+        """Return how many replicates a case lacks; none if it is given up.
+
+        wanted: by default as many as this stage of the run wants.
+        """
         if self.seen.given_up(case):
             return 0
-        return max(0, self.run.replicates - len(self.seen.replicates(case)))
+        return max(0, (wanted or self._wanted) - len(self.seen.replicates(case)))
 
     def _outcome(
         self,
@@ -652,6 +714,11 @@ class Runner:
             self._started_s = max(self._started_s, waited_s)
             self.spent.imports_s += waited_s
             yield pool
+
+
+def _next_wall_s(found: Measurement) -> float:
+    """Return the seconds of the next outcome of the case: it compiles with a full cache."""
+    return found.wall_s - (1 - WARM_SHARE) * found.metrics.get("compile_cold_s", 0.0)
 
 
 def _contended(outcome: Outcome) -> bool:

@@ -63,6 +63,9 @@ class RunOptions(pydantic.BaseModel):
 
     # Fresh interpreters for each case.
     replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] = 5
+    # So many of each case before any has more, each block of cases after the one above it; None:
+    # each block has all of its replicates before the next one.
+    least_replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] | None = None
     # Up to so many for a case whose interval is wide; None: twice as many, with a budget 100.
     max_replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] | None = None
     # Half the width of the interval, as a share of the time, at which a case gets no more.
@@ -92,6 +95,11 @@ class RunOptions(pydantic.BaseModel):
     def weights_file(self) -> str | None:
         """The absolute path of the file, because a worker may run in another folder."""
         return None if self.weights is None else str(Path(self.weights).absolute())
+
+    @property
+    def first_replicates(self) -> int:
+        """The number of replicates that each block has before the next one begins."""
+        return min(self.least_replicates or self.replicates, self.replicates)
 
     @property
     def most_replicates(self) -> int:

@@ -96,7 +96,7 @@ def rows(
              are not corrected.
     """
     stopped = run.config.adds_replicates
-    asked, precision = run.config.replicates, run.config.precision
+    asked, precision = run.config.first_replicates, run.config.precision
     lines: list[Row] = []
     for seen in _by_case(entries):
         outcomes = [seen.outcomes[number] for number in sorted(seen.outcomes)]

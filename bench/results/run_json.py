@@ -166,6 +166,7 @@ class Config(_Part):
 
     replicates: int = 5
     max_replicates: int | None = None
+    least_replicates: int | None = None
     precision: Annotated[float, Field(allow_inf_nan=False)] = 0.10
     samples_s: float | None = None
     warmup_s: float | None = None
@@ -173,6 +174,11 @@ class Config(_Part):
     isolation: str = "process"
     parallel_devices: bool = False
     wait_policy: str = "default"
+
+    @property
+    def first_replicates(self) -> int:
+        """The number of replicates without which a case lacks some (`RunOptions`)."""
+        return min(self.least_replicates or self.replicates, self.replicates)
 
     @property
     def adds_replicates(self) -> bool:

@@ -116,6 +116,24 @@ def test_settings_that_do_not_fit_in_have_rounds_of_their_own_with_their_anchors
     assert [one.block for one in found[6:]] == [Block.COMPILED] * 3 + [Block.LAYERS] * 3
 
 
+def test_replicates_beyond_the_least_are_of_all_blocks_with_their_anchors() -> None:
+    blocks, seen = Blocks.of(ALL), Seen()
+    while one := blocks.next_round(seen, 2, joined=JOINED):
+        seen.add((*one.own, *one.anchors, *one.later), one.replicate)
+    assert blocks.together(seen, 2) is None
+    last = max(number for own in seen.numbers.values() for number in own)
+    found = blocks.together(seen, 3)
+    assert found is not None
+    # The rounds of the lower blocks have measured their bases more than twice already.
+    assert set(found.own) == {TRAINING, AMP, COMPILED, COMPILED_LAST, LAYER, LAYER_LAST}
+    assert set(found.anchors) == {PLAIN, LAST}
+    assert found.replicate == last + 1
+    seen.lost.add(AMP.case_id)
+    again = blocks.together(seen, 3)
+    assert again is not None
+    assert AMP not in again.own
+
+
 def test_a_case_that_is_given_up_holds_no_block_up_and_is_no_anchor() -> None:
     seen = Seen(lost={PLAIN.case_id, TRAINING.case_id})
     one = Blocks.of(ALL).next_round(seen, 3, joined=JOINED)

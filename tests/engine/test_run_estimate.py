@@ -24,10 +24,17 @@ def estimate_s(cases: tuple[Case, ...], run: RunOptions) -> float:
 def test_the_bases_of_ratios_that_lower_blocks_measure_again_are_counted() -> None:
     """Three rounds each: plain with its setting; compiled, two layers and plain."""
     cases = (PLAIN, LAST, COMPILED, *LAYERS)
-    found = [*rounds(cases, 3)]
+    found = [*rounds(cases, RUN)]
     assert [one.replicate for one in found] == list(range(6))
     sizes = [len((*one.own, *one.anchors, *one.later)) for one in found]
     assert sizes == [2, 2, 2, 4, 4, 4]
+
+
+def test_replicates_beyond_the_least_are_counted_in_rounds_of_all_blocks() -> None:
+    cases = (PLAIN, LAST, COMPILED, *LAYERS)
+    run = RUN.model_copy(update={"replicates": 5, "least_replicates": 3})
+    sizes = [len((*one.own, *one.anchors, *one.later)) for one in rounds(cases, run)]
+    assert sizes == [2, 2, 2, 4, 4, 4, 5, 5]
 
 
 def test_a_round_costs_its_outcomes_and_the_start_of_its_interpreters() -> None:

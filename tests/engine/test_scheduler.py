@@ -1,6 +1,7 @@
 """The runner against sessions that answer from memory: no process, no torch, a clock of our own."""
 
 import dataclasses
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -63,6 +64,8 @@ class FakeForkServer:
     asked: list[Request]
     dead: bool = False
     unshared: frozenset[str] = frozenset()
+    # Seconds of an outcome of these cases; of others half a second.
+    slow: dict[Case, float] = field(default_factory=dict)
 
     def ask(self, request: Request) -> Ended:
         self.asked.append(request)
@@ -73,7 +76,7 @@ class FakeForkServer:
             case WorkerLost() | TimedOut():
                 return Ended(how=entry)
         Path(request.out).write_text(to_line(entry))
-        return Ended(how=Exited(0), wall_s=0.5)
+        return Ended(how=Exited(0), wall_s=self.slow.get(request.case, 0.5))
 
     def close(self) -> None:
         self.dead = True
@@ -84,11 +87,15 @@ class FakeForkServer:
 
 @dataclass
 class Watched:
-    """A watcher that remembers, and a clock that a finished outcome moves by a second."""
+    """A watcher that remembers, and a clock that a finished outcome moves by a second.
+
+    slow: cases whose outcomes move it by more.
+    """
 
     outcomes: list[Outcome] = field(default_factory=list)
     left: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    slow: dict[Case, float] = field(default_factory=dict)
 
     def begin(self, outcomes: int) -> None:
         self.left.append(outcomes)
@@ -101,7 +108,7 @@ class Watched:
         self.notes.append(text)
 
     def clock(self) -> float:
-        return float(len(self.outcomes))
+        return math.fsum(self.slow.get(one.case, 1.0) for one in self.outcomes)
 
 
 @dataclass
@@ -141,7 +148,7 @@ def stage(tmp_path: Path) -> Callable[..., Stage]:
             watcher=watched,
             seen=seen,
             clock=watched.clock,
-            start=lambda **_: FakeForkServer(answer, asked),  # type: ignore[arg-type]
+            start=lambda **_: FakeForkServer(answer, asked, slow=watched.slow),  # type: ignore[arg-type]
         )
         return Stage(runner, watched, asked, path)
 
@@ -568,6 +575,102 @@ def test_a_budget_cuts_from_the_bottom(stage: Callable[..., Stage]) -> None:
     assert 0 < counts[COMPILED] < 3
     assert counts[LAYER] == 0
     assert "layers: 3 outcomes are missing" in run.watched.notes[0]
+
+
+def test_a_compiling_that_would_end_long_after_the_budget_is_not_begun(
+    stage: Callable[..., Stage],
+) -> None:
+    """The first compiling takes 60 s, so the other, of which nothing is known, does too."""
+    training = dataclasses.replace(PLAIN, mode="training", grad_mode=None)
+    both = tuple(dataclasses.replace(one, compile="default") for one in (PLAIN, training))
+
+    def compiles_long(job: str, one: Case, replicate: int) -> Answered:
+        found = works(job, one, replicate)
+        if one in both and isinstance(found, Measurement):
+            return dataclasses.replace(found, metrics={"compile_cold_s": 58.0})
+        return found
+
+    run = stage(compiles_long, cases=(PLAIN, training, *both), replicates=3, budget_s=100)
+    run.watched.slow |= dict.fromkeys(both, 60.0)
+    assert not run.runner.measure()
+    assert sum(one in both for one, _ in measured_order(run)) == 1
+    (note,) = run.watched.notes
+    assert note.startswith("the budget of 100 s has 3")
+    assert "compiled networks: 5 outcomes are missing" in note
+
+
+LEAST = {"replicates": 5, "least_replicates": 3}
+
+
+def test_every_block_has_the_least_replicates_before_any_has_more(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(cases=ALL_BLOCKS, **LEAST)
+    assert run.runner.measure()
+    order = measured_order(run)
+    counts: Counter[Case] = Counter()
+    for found, _ in order:
+        if counts[found] >= 3 and found != PLAIN:  # plain is the base of ratios in every block
+            assert min(counts[one] for one in ALL_BLOCKS) >= 3
+        counts[found] += 1
+    assert min(counts.values()) == 5
+    # What comes on top is measured in rounds of all blocks.
+    numbers = {one: {number for found, number in order if found == one} for one in ALL_BLOCKS}
+    assert all({6, 7} <= numbers[one] for one in ALL_BLOCKS)
+    assert max(numbers[PLAIN]) == 7
+    assert run.watched.left[0] == 20 + 3  # with the bases that the lower blocks measure again
+    assert run.watched.left[-1] == 0
+
+
+def test_a_budget_that_holds_the_least_replicates_alone_says_so_and_a_resume_measures_the_rest(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(cases=ALL_BLOCKS, **LEAST, budget_s=16.5)
+    assert not run.runner.measure()
+    counts = Counter(found for found, _ in measured_order(run))
+    assert min(counts.values()) >= 3
+    missing = sum(max(0, 5 - counts[one]) for one in ALL_BLOCKS)
+    assert run.watched.notes == [
+        (
+            "the budget of 16 s is used up in replicate 7: each case has 3 replicates or more; "
+            f"not measured: {missing} further replicates"
+        )
+    ]
+    rest = stage(cases=ALL_BLOCKS, **LEAST)
+    assert rest.runner.measure()
+    counts = Counter(found for found, _ in measured_order(rest))
+    assert min(counts.values()) == 5
+
+
+def test_one_off_work_is_worth_more_than_replicates_beyond_the_least(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(cases=ALL_BLOCKS, **LEAST)
+    assert run.runner.measure()
+    jobs = [one.job for one in run.asked]
+    assert jobs.count("static_metrics") == 4
+    last = max(at for at, job in enumerate(jobs) if job == "static_metrics")
+    beyond = [at for at, one in enumerate(run.asked) if one.job == "measure" and one.replicate > 5]
+    assert last < min(beyond)
+
+
+def test_what_was_disturbed_is_measured_again_after_the_replicates_beyond_the_least(
+    stage: Callable[..., Stage],
+) -> None:
+    answer = answering(lambda one, replicate: 0.7 if (one, replicate) == (LAST, 0) else 0.0)
+    run = stage(answer, cases=ALL_BLOCKS, **LEAST, budget_s=100)
+    assert run.runner.measure()
+    again = [one.replicate for one in read_measurements(run) if one.state.get("repeats")]
+    assert again == [8, 8]
+
+
+@pytest.mark.parametrize("replicates", [1, 2])
+def test_fewer_replicates_than_the_least_are_all(
+    stage: Callable[..., Stage], replicates: int
+) -> None:
+    run = stage(cases=CASES[:1], replicates=replicates, least_replicates=3)
+    assert run.runner.measure()
+    assert measures(run) == replicates
 
 
 def test_settings_that_do_not_fit_in_wait_until_the_plain_cases_are_through(

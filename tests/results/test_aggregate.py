@@ -266,6 +266,14 @@ def test_a_run_that_ended_early_is_ok_with_few_replicates() -> None:
     assert (row.status, row.flags) == ("ok", "few-replicates")
 
 
+@pytest.mark.parametrize(("count", "flags"), [(2, "few-replicates"), (3, None), (5, None)])
+def test_a_case_lacks_replicates_where_it_has_fewer_than_the_least(
+    count: int, flags: str | None
+) -> None:
+    row = only(replicates(case(), [0.01] * count), replicates=5, least_replicates=3)
+    assert (row.status, row.flags) == ("ok", flags)
+
+
 def test_a_case_that_has_static_metrics_alone_was_not_measured() -> None:
     assert rows([StaticMetrics(case=case(), metrics={"flops": 1})], run=DESCRIBED) == []
 
