@@ -62,6 +62,7 @@ NEWER_OPTIONS = frozenset(
     {
         "weights",
         "extras_s",
+        "least_replicates",
         "accelerator_budget_s",
         "isolation",
         "parallel_devices",

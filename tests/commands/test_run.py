@@ -25,6 +25,8 @@ from bench.verdict.comparison import PairComparison
 from bench.verdict.report import Report
 from tests.support.cases import PLAIN
 
+EXAMPLE = Path(__file__).parents[2] / "results" / "example"
+
 FOLDERS = (
     ("run", "run"),
     ("a[/bold]", "'a[/bold]'"),
@@ -146,6 +148,23 @@ def test_a_search_is_no_run_to_report(tmp_path: Path) -> None:
     search = run_directory.create(tmp_path / "search", {"tune": {}})
     with pytest.raises(UserError, match="was left by `bench tune`"):
         report.report([search.path], None)
+
+
+def test_a_run_from_before_an_option_was_there_can_be_resumed(tmp_path: Path) -> None:
+    stored = json.loads((EXAMPLE / "run.json").read_text(encoding="utf-8"))
+    for name in run.NEWER_OPTIONS:
+        stored["config"].pop(name, None)
+    *_, cases, options = run._stored_plan(tmp_path, stored)
+    assert len(cases) == len(stored["cases"])
+    assert (options.replicates, options.first_replicates) == (5, 5)
+    del stored["config"]["replicates"]
+    with pytest.raises(run.MeasureError, match=r"its run\.json is damaged"):
+        run._stored_plan(tmp_path, stored)
+
+
+def test_every_option_is_in_a_stored_run_or_known_to_be_newer() -> None:
+    stored = json.loads((EXAMPLE / "run.json").read_text(encoding="utf-8"))
+    assert set(config.RunOptions.model_fields) - set(stored["config"]) <= run.NEWER_OPTIONS
 
 
 def test_a_search_is_not_resumed_as_a_run(tmp_path: Path) -> None:
