@@ -75,8 +75,15 @@ class Round:
     later: tuple[Case, ...] = ()
 
     def order(self, seed: int) -> list[Case]:
-        """`own` and the anchors in one random order, so that no side of a ratio comes first."""
-        return shuffled((*self.own, *self.anchors), f"{seed}:{self.replicate}")
+        """`own` and the anchors in one random order, so that no side of a ratio comes first.
+
+        The plain cases alone are not compared: those that are measured soonest come first, so that
+        the first figure does.
+        """
+        found = shuffled((*self.own, *self.anchors), f"{seed}:{self.replicate}")
+        if self.block is Block.PLAIN and self.later:
+            found.sort(key=lambda one: (one.batch, one.mode != "inference"))
+        return found
 
     def order_of_later(self, seed: int) -> list[Case]:
         return shuffled(self.later, f"{seed}:{self.replicate}:later")

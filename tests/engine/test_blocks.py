@@ -152,6 +152,23 @@ def test_the_order_of_a_round_is_random_with_its_anchors_and_the_seed_decides() 
     assert one.order(7) != [*cases]
 
 
+def test_the_first_round_begins_with_the_plain_case_that_is_measured_soonest() -> None:
+    plain = [
+        case(batch=batch, mode=mode, grad_mode=None)
+        for batch in (32, 1, 8)
+        for mode in ("training", "inference")
+    ]
+    settings = [dataclasses.replace(one, memory_format="channels_last") for one in plain]
+    first = Blocks.of([*plain, *settings]).next_round(Seen(), 3, joined={})
+    assert first is not None
+    found = [(one.batch, one.mode) for one in first.order(0)]
+    assert found == [(n, mode) for n in (1, 8, 32) for mode in ("inference", "training")]
+    # Devices are compared, so their order is random.
+    devices = [dataclasses.replace(plain[1], device=one) for one in ("cpu", "cuda:0")]
+    both = Round(Block.PLAIN, 0, tuple(devices), later=tuple(settings))
+    assert len({tuple(both.order(seed)) for seed in range(20)}) == 2
+
+
 def test_a_round_that_was_interrupted_is_gone_on_with_under_its_number() -> None:
     blocks, seen = Blocks.of(ALL), Seen()
     for number in range(2):
