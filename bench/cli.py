@@ -102,6 +102,7 @@ def run_command(
     In the TOML file, on = "cpu" or "accelerators" limits a [[sweep]] to such devices. In [run],
     budget_s is the time without accelerators; accelerator_budget_s is added for each accelerator.
     """
+    _start_probe()
     from bench.commands import run
 
     asked = run.Asked(
@@ -368,6 +369,7 @@ def tune(
     Exit codes: 0 a setting was found, 1 with --verify: it is wrong or not better here, 2 wrong use,
     4 no setting gave a right result or was checked in time.
     """
+    _start_probe()
     from bench.commands import tune, tune_verify
 
     named = [*(subjects or ()), *([subject] if subject else [])]
@@ -631,6 +633,13 @@ def failed(error: Exception) -> int:
     traceback.print_exception(error)
     print("bench: this is a fault of bench; please report it with these lines", file=sys.stderr)
     return INTERNAL
+
+
+def _start_probe() -> None:
+    """Let the probe import torch while this process imports the rest of the command."""
+    from bench.host import helper
+
+    helper.start_early("bench.worker.probe")
 
 
 def _end(command: Callable[P, int], *arguments: P.args, **named: P.kwargs) -> NoReturn:

@@ -1,9 +1,12 @@
 """Helper processes that answer, say something and end, write half an answer, or hang."""
 
+import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench.core.decode import Decoder
@@ -11,6 +14,7 @@ from bench.host import helper
 from bench.host.interpreter import Place
 from tests.support.processes import running
 
+ROOT = Path(__file__).parents[2]
 NUMBER: Decoder[int] = Decoder(int, "number")
 SCRIPT = """#!{python}
 import json, os, pathlib, subprocess, sys, time
@@ -60,6 +64,86 @@ def test_a_helper_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> No
     with pytest.raises(helper.HelperLate, match=r"^not done after 3 s$"):
         ask(tmp_path, 'subprocess.Popen(["sleep", "3611"]); time.sleep(3600)', limit_s=3.0)
     assert running("sleep", "3611") == []
+
+
+@pytest.fixture
+def own_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A script in the place of this interpreter; it says when it begins, then waits."""
+    python, body = tmp_path / "python", 'out.write_text(str(asked["number"] + 1))'
+    begun = f'import pathlib; pathlib.Path("{tmp_path}/begun").open("a").write("x")\n'
+    script = SCRIPT.format(python=sys.executable, body=body)
+    python.write_text(script.replace("import json", begun + "import json", 1))
+    python.chmod(0o755)
+    monkeypatch.setattr(helper, "HERE", Place(python=str(python)))
+    return python
+
+
+def ask_here(python: Path) -> int:
+    place = Place(python=str(python))
+    return helper.ask("some.module", {"number": 20}, NUMBER, 60.0, place=place)
+
+
+def started_with(python: Path) -> list[psutil.Process]:
+    """The children of this process that are run by that script."""
+    children = psutil.Process().children()
+    return [one for one in children if str(python) in one.cmdline()]
+
+
+def starts(folder: Path) -> int:
+    return len((folder / "begun").read_text())
+
+
+@pytest.mark.slow
+def test_a_helper_that_was_started_early_is_the_one_that_is_asked(
+    tmp_path: Path, own_python: Path
+) -> None:
+    helper.start_early("some.module")
+    assert ask_here(own_python) == 21
+    assert starts(tmp_path) == 1
+    assert ask_here(own_python) == 21  # it answers once
+    assert starts(tmp_path) == 2
+    assert started_with(own_python) == []
+
+
+@pytest.mark.slow
+def test_a_helper_that_was_started_as_none_would_be_started_now_is_ended(
+    tmp_path: Path, own_python: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper.start_early("some.module")
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert ask_here(own_python) == 21
+    assert started_with(own_python) == []
+    helper.start_early("some.module")
+    monkeypatch.chdir(tmp_path)
+    assert ask_here(own_python) == 21
+    helper.start_early("some.module")
+    helper.start_early("some.module")
+    assert len(started_with(own_python)) == 1
+    helper.drop_early("some.module")
+    assert started_with(own_python) == []
+
+
+@pytest.mark.slow
+def test_a_helper_that_ended_before_it_was_asked_is_one_line(own_python: Path) -> None:
+    own_python.write_text(f"#!{sys.executable}\nimport sys\nsys.exit('no torch here')\n")
+    helper.start_early("some.module")
+    helper._early["some.module"].process.wait()
+    with pytest.raises(helper.HelperEnded, match=r"^no torch here$"):
+        ask_here(own_python)
+
+
+@pytest.mark.slow
+def test_a_helper_that_nobody_asks_ends_with_the_process(tmp_path: Path) -> None:
+    code = "from bench.host import helper; helper.start_early('bench.worker.probe'); print('ok')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
+    )
+    assert (done.stdout, done.stderr) == ("ok\n", "")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_for_temporary_files_that_is_closed_is_one_line(
