@@ -369,10 +369,11 @@ def tune(
     Exit codes: 0 a setting was found, 1 with --verify: it is wrong or not better here, 2 wrong use,
     4 no setting gave a right result or was checked in time.
     """
-    _start_probe()
+    named = [*(subjects or ()), *([subject] if subject else [])]
+    if len(named) < 2:
+        _start_probe()
     from bench.commands import tune, tune_verify
 
-    named = [*(subjects or ()), *([subject] if subject else [])]
     given = {"mode": mode, "batch": batch, "input": input_, "device": device}
     if resume is not None:
         others = (*named, *given.values(), weights, max_error, max_memory, only, fix, verify, out)
@@ -639,16 +640,22 @@ def _start_probe() -> None:
     """Let the probe import torch while this process imports the rest of the command."""
     from bench.host import helper
 
+    _clean_up_when_ended()
     helper.start_early("bench.worker.probe")
+
+
+def _clean_up_when_ended() -> None:
+    """Let the signals that end a process do as Ctrl-C does: the command cleans up."""
+    for ending in ("SIGTERM", "SIGHUP"):
+        if signal.getsignal(number := getattr(signal, ending)) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _end(command: Callable[P, int], *arguments: P.args, **named: P.kwargs) -> NoReturn:
     """Exit with the command's code; an error that a user can fix is one line on stderr."""
     from bench.core.errors import UserError, one_line, refused
 
-    for ending in ("SIGTERM", "SIGHUP"):  # like Ctrl-C: the command cleans up
-        if signal.getsignal(number := getattr(signal, ending)) == signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
+    _clean_up_when_ended()
     try:
         code = command(*arguments, **named)
     except UserError as error:

@@ -42,7 +42,7 @@ FLAGS: Mapping[str, str] = {
     "growing": "the calls are not alike on any machine: each one does more than the last, "
     "leaves more behind, or changes its inputs",
     "noisy": "the replicates' interval is wider than the precision asked for (forward or step)",
-    "few-replicates": "fewer replicates than asked for, or than least_replicates",
+    "few-replicates": "fewer replicates than asked for; where least_replicates is set, than that",
     "partial": "other replicates of the case failed",
     "launch-bound": "the host takes at least 90 % of the time of the calls to issue them, so the "
     "device waits for it",

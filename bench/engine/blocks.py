@@ -66,6 +66,7 @@ class Round:
     anchors: cases of the blocks above, measured again so that ratios have both sides here.
     later:   cases that join after `own` if there is time: those of the block below in the first
              round of a block.
+    first:   whether it is the first of its block.
     """
 
     block: Block
@@ -73,16 +74,22 @@ class Round:
     own: tuple[Case, ...]
     anchors: tuple[Case, ...] = ()
     later: tuple[Case, ...] = ()
+    first: bool = False
 
     def order(self, seed: int) -> list[Case]:
         """`own` and the anchors in one random order, so that no side of a ratio comes first.
 
-        The plain cases alone are not compared: those that are measured soonest come first, so that
-        the first figure does.
+        The first round of the plain cases begins with the one that is measured soonest, so that
+        there is a figure.  Where networks are compiled for the first time, inference comes first:
+        how long that takes tells about training.
         """
         found = shuffled((*self.own, *self.anchors), f"{seed}:{self.replicate}")
-        if self.block is Block.PLAIN and self.later:
-            found.sort(key=lambda one: (one.batch, one.mode != "inference"))
+        if self.first and self.block is Block.PLAIN:
+            soonest = min(found, key=_soon)
+            found = [soonest, *(one for one in found if one != soonest)]
+        elif self.first and self.block is Block.COMPILED:
+            compiled = iter(sorted((one for one in found if one in self.own), key=_soon))
+            found = [next(compiled) if one in self.own else one for one in found]
         return found
 
     def order_of_later(self, seed: int) -> list[Case]:
@@ -146,6 +153,7 @@ class Blocks:
                 all_own,
                 self._anchors_of((*own, *below), seen),
                 below if first else (),
+                first=first,
             )
             return self._gone_on_with(found, seen) if resumed else found
         return None
@@ -163,7 +171,7 @@ class Blocks:
     def anchors_left(self, seen: SoFar, least: int, *, joined: Joined) -> int:
         """Return how many outcomes of anchors the rounds that are left have, as far as is known.
 
-        Those of `together` are not among them.
+        Those of `together` are counted by `anchors_left_together`.
         """
         total = 0
         for block in Block:
@@ -176,6 +184,14 @@ class Blocks:
             rounds = max((least - len(seen.replicates(case)) for case in own), default=0)
             total += rounds * len(self._anchors_of(own, seen))
         return total
+
+    def anchors_left_together(self, seen: SoFar, wanted: int) -> int:
+        """Return how many outcomes of anchors the rounds of all blocks that are left have."""
+        found = self.together(seen, wanted)
+        if found is None:
+            return 0
+        rounds = max(wanted - len(seen.replicates(case)) for case in found.own)
+        return rounds * len(found.anchors)
 
     def again(self, disturbed: Iterable[Case], block: Block, seen: SoFar) -> Round:
         """Return a replicate of cases that other work disturbed, with both sides of each ratio."""
@@ -272,6 +288,11 @@ def fits(wanted: Collection[Wanted], *, rounds: float, round_s: float, left_s: f
     needed_s = sum(one.count * one.each_s for one in wanted) + rounds * round_s
     last_s = max((one.each_s for one in wanted if one.count), default=0.0)
     return NEEDED_SHARE * (needed_s - last_s) <= left_s
+
+
+def _soon(case: Case) -> tuple[bool, int]:
+    """Order cases by how soon they are measured, as far as their names tell."""
+    return case.mode != "inference", case.batch
 
 
 def shuffled(cases: Sequence[Case], seed: str) -> list[Case]:

@@ -59,13 +59,8 @@ class Deadline:
         return None if self.budget_s is None else max(0.0, self.budget_s - self.elapsed_s)
 
     def said(self, where: str) -> str:
-        """Return the sentence about a budget that ends the work."""
-        if self.spent or self.left_s is None:
-            return f"the budget of {self.budget_s:.0f} s is used up in {where}"
-        return (
-            f"the budget of {self.budget_s:.0f} s has {self.left_s:.0f} s left, too few for the "
-            f"next outcome of {where}"
-        )
+        """Return the sentence about a spent budget."""
+        return f"the budget of {self.budget_s:.0f} s is used up in {where}"
 
 
 @dataclass(kw_only=True)

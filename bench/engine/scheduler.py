@@ -10,7 +10,7 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -211,6 +211,8 @@ class Runner:
     _experience: Experience = field(init=False)
     _wanted: int = field(init=False)  # replicates of each case, at this stage of the run
     _begun: set[Block] = field(default_factory=set, repr=False)  # in this session
+    # Case id → the seconds of an outcome that would end long after the budget: not this session.
+    _put_off: dict[str, float] = field(default_factory=dict, repr=False)
     # Blocks → whether the block below runs in their rounds; not there: not decided yet.
     _joined: dict[Block, bool] = field(default_factory=dict, repr=False)
     _disturbed_in_a_row: int = 0
@@ -245,12 +247,15 @@ class Runner:
                 return False
             for block in sorted(self._begun):  # not before: a repeat would cost others theirs
                 self._again(block)
-            if not self._rest_of_one_off():
+            counted = self._rest_of_one_off()
+            self._say_what_was_not_counted()
+            if not counted:
                 return False
             self._further()
         finally:
             self._drop_next()
-        return True
+            self._say_what_was_put_off()
+        return not self._put_off_for_want()
 
     def _all_blocks(self) -> bool:
         """Every block has its least replicates, or is given up.  False: the budget is spent."""
@@ -271,23 +276,22 @@ class Runner:
         """
         if self._wanted >= self.run.replicates:
             return True
+        self._rest_of_one_off()
         least = self._wanted
-        if not self._rest_of_one_off():
-            return False
         self._wanted = self.run.replicates
         joined = {below for block, below in JOINS.items() if self._joined.get(block)}
-        while one := self._blocks.together(self.seen, self._wanted):
+        while one := self._blocks.together(self._planned_on, self._wanted):
             self._begun.update(block for block in Block if block not in joined)
             if not self._round(one) and (left := self._left_of(self.plan.cases)):
-                where = f"replicate {one.replicate + 1}: each case has {least} replicates or more"
-                missing = f"not measured: {number_of(left, 'further replicate')}"
-                self.watcher.note(self._deadline.said(f"{where}; {missing}"))
+                missing = f"{number_of(left, 'replicate')} beyond the first {least} of each case"
+                where = f"replicate {one.replicate + 1}; not measured: {missing}"
+                self.watcher.note(self._deadline.said(where))
                 return False
         return True
 
     def _next_round(self, *, resumed: bool) -> Round | None:
         return self._blocks.next_round(
-            self.seen, self._wanted, joined=self._joined, resumed=resumed
+            self._planned_on, self._wanted, joined=self._joined, resumed=resumed
         )
 
     def _what_is_missing(self) -> str:
@@ -302,6 +306,9 @@ class Runner:
         """Measure one replicate; the first decides what joins it.  False: the budget is spent."""
         if self._deadline.spent:
             return False
+        put_off = [self._put_off_this_time(case, self._deadline) for case in one.own]
+        if all(put_off):
+            return True
         with self._opened(one, (*one.own, *one.anchors, *one.later)) as pool:
             begin_s = self.clock()
             order = one.order(self.run.seed)
@@ -433,32 +440,74 @@ class Runner:
                 return False
             if self.seen.given_up(case):
                 return True
-            if self._would_overrun(case, until):
-                return False
+            if self._put_off_this_time(case, until):
+                return True
         outcome = self._outcome(case, one.replicate, pool, repeats, beside=beside)
         with self._lock:
             self.watcher.done(outcome, self._left_to_measure())
         return True
 
-    def _would_overrun(self, case: Case, until: policy.Deadline) -> bool:
-        """Return whether it will probably end long after the time is over."""
-        if until.budget_s is None or until.left_s is None:
-            return False
-        return self._expected_s(case) > until.left_s + OVERRUN_SHARE * until.budget_s
+    @property
+    def _planned_on(self) -> "_Planned":
+        """The results so far, in which what was put off is tried no more."""
+        return _Planned(self.seen, self._put_off)
+
+    def _put_off_this_time(self, case: Case, until: policy.Deadline) -> bool:
+        """Return whether the case is put off: its next outcome would end long after the time."""
+        if until.budget_s is not None and until.left_s is not None:
+            expected_s = self._expected_s(case)
+            if expected_s > until.left_s + OVERRUN_SHARE * until.budget_s:
+                self._put_off[case.case_id] = expected_s
+        return case.case_id in self._put_off
 
     def _expected_s(self, case: Case) -> float:
         """Return the seconds of its next outcome, from its last; 0 if nothing tells.
 
-        A first compiling takes as long as the longest of another case of the network.
+        The first compiling of a network is reckoned from that of another case of it on the device:
+        they are to each other as the plain cases are (a ResNet-50: 46 s and 115 s, 2.5 times; its
+        outcomes without compiling 6 s and 16 s).
         """
-        if self.seen.of(case):
-            return max(map(_next_wall_s, self._last_of([case])), default=0.0)
-        if case.compile == blocks.COMPILE_OFF:
+        if found := self.seen.of(case):
+            last = found[-1]
+            return _next_wall_s(last) if isinstance(last, Measurement) else last.wall_s
+        if case not in self._cases(Block.COMPILED):
             return 0.0
-        whole = parse(case.subject).whole
-        others = [one for one in self._cases(Block.COMPILED) if parse(one.subject).whole == whole]
-        first = [found for one in others for found in self.seen.of(one)[:1]]
-        return max((one.wall_s for one in first), default=0.0)
+        network, device = parse(case.subject).whole, case.device
+        expected_s = 0.0
+        for other in self._cases(Block.COMPILED):
+            if (parse(other.subject).whole, other.device) == (network, device):
+                first_s = max((one.wall_s for one in self.seen.of(other)[:1]), default=0.0)
+                expected_s = max(expected_s, first_s * self._times_as_long(case, other))
+        return expected_s
+
+    def _times_as_long(self, case: Case, other: Case) -> float:
+        """Return how many times as long the plain outcomes of a case take; 1 if unknown."""
+        own_s, other_s = (
+            statistics.fmean([found.wall_s for found in self._last_of(anchors)] or [0.0])
+            for anchors in (self._blocks.anchors[one.case_id] for one in (case, other))
+        )
+        return max(1.0, own_s / other_s) if own_s and other_s else 1.0
+
+    def _put_off_for_want(self) -> list[float]:
+        """Return the seconds of what was put off of the cases that lack replicates."""
+        return [
+            self._put_off[case.case_id]
+            for case in self.plan.cases
+            if case.case_id in self._put_off
+            and len(self.seen.replicates(case)) < self.run.replicates
+        ]
+
+    def _say_what_was_put_off(self) -> None:
+        found, budget_s = self._put_off_for_want(), self.run.budget_s
+        if not found or budget_s is None:
+            return
+        longest_s = max(found)
+        enough = f"; resume the run with --budget {10 * math.ceil(longest_s / 10)} or more"
+        self.watcher.note(
+            f"{number_of(len(found), 'case')} put off: the next outcome would take about "
+            f"{longest_s:.0f} s, and end long after the budget"
+            + (enough if longest_s > budget_s else "")
+        )
 
     def _note(self, text: str) -> None:
         with self._lock:
@@ -473,11 +522,12 @@ class Runner:
             disturbed = [
                 case
                 for case in members
-                if self.seen.disturbed(case, self.run.replicates) and not self.seen.given_up(case)
+                if self.seen.disturbed(case, self.run.replicates)
+                and not self._planned_on.given_up(case)
             ]
             if not disturbed or self._disturbed_in_a_row >= FRUITLESS:
                 return
-            one = self._blocks.again(disturbed, block, self.seen)
+            one = self._blocks.again(disturbed, block, self._planned_on)
             cases = (*one.own, *one.anchors)
             cost_s = self._started_s + sum(map(self._wall_s, cases))
             if not self._repeats.covers(cost_s):
@@ -499,7 +549,7 @@ class Runner:
                 case
                 for case in self.plan.cases
                 if len(self.seen.replicates(case)) < most
-                and not self.seen.given_up(case)
+                and not self._planned_on.given_up(case)
                 and self.seen.half_width(case) > self.run.precision
             ]
             if self.run.replicates >= most or not wide:
@@ -523,7 +573,10 @@ class Runner:
         return missing + self._anchors_left()
 
     def _anchors_left(self) -> int:
-        return self._blocks.anchors_left(self.seen, self.run.first_replicates, joined=self._joined)
+        seen, least = self._planned_on, self.run.first_replicates
+        if self._wanted > least:
+            return self._blocks.anchors_left_together(seen, self._wanted)
+        return self._blocks.anchors_left(seen, least, joined=self._joined)
 
     def _left_of(self, cases: Sequence[Case]) -> int:
         return sum(map(self._missing_of, cases))
@@ -533,7 +586,7 @@ class Runner:
 
         wanted: by default as many as this stage of the run wants.
         """
-        if self.seen.given_up(case):
+        if self._planned_on.given_up(case):
             return 0
         return max(0, (wanted or self._wanted) - len(self.seen.replicates(case)))
 
@@ -580,20 +633,20 @@ class Runner:
     def _rest_of_one_off(self) -> bool:
         """Do what did not fit in between the rounds.  False: there was no time for all of it."""
         self._do_one_off()
-        if self.one_off:
-            self.watcher.note(f"no time was left to {self.one_off.what}")
         todo = self._without_static_metrics()
-        if not todo:
-            return True
-        if self._may_do_one_off(0.0):
+        if todo and self._may_do_one_off(0.0):
             with self._opened(Round(Block.PLAIN, 0, tuple(todo)), todo) as pool:
                 self._find_static_metrics(todo, 0, pool)
+        return not self._without_static_metrics()
+
+    def _say_what_was_not_counted(self) -> None:
+        if self.one_off:
+            self.watcher.note(f"no time was left to {self.one_off.what}")
         if missing := len(self._without_static_metrics()):
-            cases = f"{missing} case{'s' if missing > 1 else ''}"
             self.watcher.note(
-                f"no time was left to hold {cases} against float64 and to count FLOPs and memory"
+                f"no time was left to hold {number_of(missing, 'case')} against float64 and to "
+                "count FLOPs and memory"
             )
-        return not missing
 
     def _do_one_off(self) -> None:
         if self.one_off and self._may_do_one_off(self.one_off.expected_s):
@@ -714,6 +767,20 @@ class Runner:
             self._started_s = max(self._started_s, waited_s)
             self.spent.imports_s += waited_s
             yield pool
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """The results that the next rounds are planned on."""
+
+    seen: RunSoFar
+    put_off: Collection[str]
+
+    def replicates(self, case: Case) -> frozenset[int]:
+        return self.seen.replicates(case)
+
+    def given_up(self, case: Case) -> bool:
+        return case.case_id in self.put_off or self.seen.given_up(case)
 
 
 def _next_wall_s(found: Measurement) -> float:

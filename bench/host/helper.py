@@ -74,14 +74,15 @@ def start_early(module: str) -> None:
     One that is never asked ends with this process.
     """
     drop_early(module)
+    marked, given = orphans.mark(), dict(os.environ)
     try:
+        started_as = _as_now(HERE, module, given)
         folder = tempfile.TemporaryDirectory(prefix=_prefix(module), ignore_cleanup_errors=True)
-        marked, given = orphans.mark(), dict(os.environ)
         errors = Path(folder.name) / ERRORS
         process = _start(HERE, module, {**given, **marked}, errors, subprocess.PIPE)
     except OSError:
         return  # `ask` meets it as well, and says so
-    _early[module] = _Started(process, folder, marked, _as_now(HERE, module, given))
+    _early[module] = _Started(process, folder, marked, started_as)
     atexit.register(drop_early, module)
 
 
@@ -94,10 +95,13 @@ def drop_early(module: str) -> None:
 def _taken(place: Place, module: str, environment: Mapping[str, str]) -> _Started | None:
     """Return the helper that was started early, if it is one that would be started now."""
     found = _early.pop(module, None)
-    if found is not None and found.started_as != _as_now(place, module, environment):
-        found.drop()
+    if found is None:
         return None
-    return found
+    with contextlib.suppress(OSError):  # the current directory was removed
+        if found.started_as == _as_now(place, module, environment):
+            return found
+    found.drop()
+    return None
 
 
 def _as_now(place: Place, module: str, environment: Mapping[str, str]) -> tuple[object, ...]:

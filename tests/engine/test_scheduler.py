@@ -74,7 +74,7 @@ class FakeForkServer:
             case None:
                 return Ended(how=Signalled("SIGSEGV"))
             case WorkerLost() | TimedOut():
-                return Ended(how=entry)
+                return Ended(how=entry, wall_s=self.slow.get(request.case, 0.0))
         Path(request.out).write_text(to_line(entry))
         return Ended(how=Exited(0), wall_s=self.slow.get(request.case, 0.5))
 
@@ -577,26 +577,60 @@ def test_a_budget_cuts_from_the_bottom(stage: Callable[..., Stage]) -> None:
     assert "layers: 3 outcomes are missing" in run.watched.notes[0]
 
 
-def test_a_compiling_that_would_end_long_after_the_budget_is_not_begun(
+TRAINING = dataclasses.replace(PLAIN, mode="training", grad_mode=None)
+BOTH = tuple(dataclasses.replace(one, compile="default") for one in (PLAIN, TRAINING))
+
+
+def test_a_compiling_that_would_end_long_after_the_budget_is_put_off_and_cheap_work_goes_on(
     stage: Callable[..., Stage],
 ) -> None:
-    """The first compiling takes 60 s, so the other, of which nothing is known, does too."""
-    training = dataclasses.replace(PLAIN, mode="training", grad_mode=None)
-    both = tuple(dataclasses.replace(one, compile="default") for one in (PLAIN, training))
-
-    def compiles_long(job: str, one: Case, replicate: int) -> Answered:
-        found = works(job, one, replicate)
-        if one in both and isinstance(found, Measurement):
-            return dataclasses.replace(found, metrics={"compile_cold_s": 58.0})
-        return found
-
-    run = stage(compiles_long, cases=(PLAIN, training, *both), replicates=3, budget_s=100)
-    run.watched.slow |= dict.fromkeys(both, 60.0)
+    """Compiled inference takes 60 s; plain training takes twice as long as plain inference."""
+    cases = (PLAIN, TRAINING, *BOTH, LAYER)
+    run = stage(cases=cases, replicates=3, budget_s=150)
+    run.watched.slow |= {PLAIN: 1.0, TRAINING: 2.0, BOTH[0]: 60.0, BOTH[1]: 120.0}
     assert not run.runner.measure()
-    assert sum(one in both for one, _ in measured_order(run)) == 1
-    (note,) = run.watched.notes
-    assert note.startswith("the budget of 100 s has 3")
-    assert "compiled networks: 5 outcomes are missing" in note
+    counts = Counter(one for one, _ in measured_order(run))
+    assert (counts[BOTH[0]], counts[BOTH[1]], counts[LAYER]) == (2, 0, 3)
+    assert run.watched.notes == [
+        "2 cases put off: the next outcome would take about 120 s, and end long after the budget"
+    ]
+    assert sum(one.job == "static_metrics" for one in run.asked) == 4
+
+    rest = stage(cases=cases, replicates=3, budget_s=500)
+    assert rest.runner.measure()
+    assert {len(rest.runner.seen.replicates(one)) for one in BOTH} == {3}
+
+
+def test_a_case_that_no_such_budget_holds_is_said_with_one_that_does(
+    stage: Callable[..., Stage],
+) -> None:
+    """A compiling that reached its time limit takes as long the next time, so a resume ends."""
+
+    def too_long(job: str, one: Case, replicate: int) -> Answered:
+        return TimedOut() if one in BOTH else works(job, one, replicate)
+
+    cases = (PLAIN, BOTH[0])
+    first = stage(too_long, cases=cases, replicates=3, budget_s=20)
+    first.watched.slow[BOTH[0]] = 180.0
+    assert not first.runner.measure()
+    for _ in range(2):
+        run = stage(too_long, cases=cases, replicates=3, budget_s=20)
+        run.watched.slow[BOTH[0]] = 180.0
+        assert not run.runner.measure()
+        assert [one.case for one in run.asked if one.job == "measure"] == []
+        (note,) = run.watched.notes
+        assert note == (
+            "1 case put off: the next outcome would take about 180 s, and end long after the "
+            "budget; resume the run with --budget 180 or more"
+        )
+
+
+def test_what_is_compiled_on_another_device_tells_nothing(stage: Callable[..., Stage]) -> None:
+    other = dataclasses.replace(BOTH[0], device="cuda:0", allocator=None)
+    run = stage(cases=(BOTH[0], other), replicates=1, budget_s=100)
+    run.watched.slow[BOTH[0]] = 90.0
+    run.runner.measure()
+    assert {one for one, _ in measured_order(run)} == {BOTH[0], other}
 
 
 LEAST = {"replicates": 5, "least_replicates": 3}
@@ -632,8 +666,8 @@ def test_a_budget_that_holds_the_least_replicates_alone_says_so_and_a_resume_mea
     missing = sum(max(0, 5 - counts[one]) for one in ALL_BLOCKS)
     assert run.watched.notes == [
         (
-            "the budget of 16 s is used up in replicate 7: each case has 3 replicates or more; "
-            f"not measured: {missing} further replicates"
+            "the budget of 16 s is used up in replicate 7; "
+            f"not measured: {missing} replicates beyond the first 3 of each case"
         )
     ]
     rest = stage(cases=ALL_BLOCKS, **LEAST)
@@ -645,13 +679,23 @@ def test_a_budget_that_holds_the_least_replicates_alone_says_so_and_a_resume_mea
 def test_one_off_work_is_worth_more_than_replicates_beyond_the_least(
     stage: Callable[..., Stage],
 ) -> None:
-    run = stage(cases=ALL_BLOCKS, **LEAST)
+    # It does not fit into its share of the budget, so it waits until the blocks are through.
+    run = stage(cases=ALL_BLOCKS, **LEAST, budget_s=60)
+    at: list[int] = []
+    run.runner.one_off = OneOff(lambda: at.append(len(run.watched.outcomes)), 30.0, "measure peaks")
     assert run.runner.measure()
-    jobs = [one.job for one in run.asked]
-    assert jobs.count("static_metrics") == 4
-    last = max(at for at, job in enumerate(jobs) if job == "static_metrics")
-    beyond = [at for at, one in enumerate(run.asked) if one.job == "measure" and one.replicate > 5]
-    assert last < min(beyond)
+    assert at == [15]
+    assert min(Counter(found for found, _ in measured_order(run)).values()) == 5
+
+
+def test_one_off_work_that_does_not_fit_in_costs_no_replicate_beyond_the_least_and_is_said_once(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(cases=ALL_BLOCKS, **LEAST, budget_s=60)
+    run.runner.one_off = OneOff(lambda: None, 50.0, "measure peaks")
+    assert run.runner.measure()
+    assert min(Counter(found for found, _ in measured_order(run)).values()) == 5
+    assert run.watched.notes == ["no time was left to measure peaks"]
 
 
 def test_what_was_disturbed_is_measured_again_after_the_replicates_beyond_the_least(

@@ -1,9 +1,11 @@
 """Helper processes that answer, say something and end, write half an answer, or hang."""
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -109,13 +111,18 @@ def test_a_helper_that_was_started_early_is_the_one_that_is_asked(
 def test_a_helper_that_was_started_as_none_would_be_started_now_is_ended(
     tmp_path: Path, own_python: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    helper.start_early("some.module")
-    monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    assert ask_here(own_python) == 21
-    assert started_with(own_python) == []
-    helper.start_early("some.module")
-    monkeypatch.chdir(tmp_path)
-    assert ask_here(own_python) == 21
+    def asked_after(change: Callable[[], None]) -> int | None:
+        """Return the exit code of the one that was started before the change."""
+        helper.start_early("some.module")
+        early = helper._early["some.module"].process
+        change()
+        assert ask_here(own_python) == 21
+        assert started_with(own_python) == []
+        return early.returncode
+
+    assert asked_after(lambda: None) == 0
+    assert asked_after(lambda: monkeypatch.setenv("OMP_NUM_THREADS", "7")) == -signal.SIGKILL
+    assert asked_after(lambda: monkeypatch.chdir(tmp_path)) == -signal.SIGKILL
     helper.start_early("some.module")
     helper.start_early("some.module")
     assert len(started_with(own_python)) == 1
@@ -134,7 +141,10 @@ def test_a_helper_that_ended_before_it_was_asked_is_one_line(own_python: Path) -
 
 @pytest.mark.slow
 def test_a_helper_that_nobody_asks_ends_with_the_process(tmp_path: Path) -> None:
-    code = "from bench.host import helper; helper.start_early('bench.worker.probe'); print('ok')"
+    code = (
+        "from bench.host import helper; helper.start_early('bench.worker.probe'); "
+        "print(helper._early['bench.worker.probe'].process.pid)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -142,8 +152,23 @@ def test_a_helper_that_nobody_asks_ends_with_the_process(tmp_path: Path) -> None
         check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
     )
-    assert (done.stdout, done.stderr) == ("ok\n", "")
+    assert done.stderr == ""
+    assert not psutil.pid_exists(int(done.stdout))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_run_asks_the_probe_that_was_started_early() -> None:
+    code = (
+        "from bench.host import helper; helper.start_early('bench.worker.probe'); "
+        "helper._run = None; from bench.commands import run; "
+        "run.run(run.Asked(list_only=True, quick=True))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.startswith("convnet:inference:b8:")
 
 
 def test_a_folder_for_temporary_files_that_is_closed_is_one_line(
