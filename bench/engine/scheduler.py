@@ -25,9 +25,10 @@ from bench.core.records import (
     Status,
     whole_phase,
 )
+from bench.core.row_names import case_names
 from bench.core.shard import WHOLE, Shard
 from bench.core.subject import parse
-from bench.core.text import number_of
+from bench.core.text import number_of, printable
 from bench.engine import blocks, lanes, policy, shared_transfers, static_metrics
 from bench.engine.blocks import JOINS, Block, Blocks, Round, Wanted
 from bench.engine.fork_server import ForkServer
@@ -297,7 +298,7 @@ class Runner:
     def _what_is_missing(self) -> str:
         """Return the blocks that lack replicates, in words."""
         return "; ".join(
-            f"{name}: {count} outcomes are missing"
+            f"{name}: {number_of(count, 'outcome')} {'is' if count == 1 else 'are'} missing"
             for block, name in BLOCK_NAMES.items()
             if (count := self._left_of(self._cases(block)))
         )
@@ -463,8 +464,8 @@ class Runner:
     def _expected_s(self, case: Case) -> float:
         """Return the seconds of its next outcome, from its last; 0 if nothing tells.
 
-        The first compiling of a network is reckoned from that of another case of it on the device:
-        they are to each other as the plain cases are (a ResNet-50: 46 s and 115 s, 2.5 times; its
+        The first compiling of a network is estimated from that of another case of it on the device:
+        their ratio is about that of the plain cases (a ResNet-50: 46 s and 115 s, 2.5 times; its
         outcomes without compiling 6 s and 16 s).
         """
         if found := self.seen.of(case):
@@ -488,25 +489,27 @@ class Runner:
         )
         return max(1.0, own_s / other_s) if own_s and other_s else 1.0
 
-    def _put_off_for_want(self) -> list[float]:
-        """Return the seconds of what was put off of the cases that lack replicates."""
-        return [
-            self._put_off[case.case_id]
+    def _put_off_for_want(self) -> dict[Case, float]:
+        """Return what was put off and lacks replicates, with the seconds of an outcome."""
+        return {
+            case: self._put_off[case.case_id]
             for case in self.plan.cases
             if case.case_id in self._put_off
             and len(self.seen.replicates(case)) < self.run.replicates
-        ]
+        }
 
     def _say_what_was_put_off(self) -> None:
         found, budget_s = self._put_off_for_want(), self.run.budget_s
         if not found or budget_s is None:
             return
-        longest_s = max(found)
+        longest = max(found, key=lambda one: found[one])
+        longest_s = found[longest]
+        more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+        name = printable(case_names(self.plan.cases).of(longest))
         enough = f"; resume the run with --budget {10 * math.ceil(longest_s / 10)} or more"
         self.watcher.note(
-            f"{number_of(len(found), 'case')} put off: the next outcome would take about "
-            f"{longest_s:.0f} s, and end long after the budget"
-            + (enough if longest_s > budget_s else "")
+            f"{name}{more}: put off, since the next outcome would take about {longest_s:.0f} s, "
+            "and end long after the budget" + (enough if longest_s > budget_s else "")
         )
 
     def _note(self, text: str) -> None:

@@ -591,9 +591,11 @@ def test_a_compiling_that_would_end_long_after_the_budget_is_put_off_and_cheap_w
     assert not run.runner.measure()
     counts = Counter(one for one, _ in measured_order(run))
     assert (counts[BOTH[0]], counts[BOTH[1]], counts[LAYER]) == (2, 0, 3)
-    assert run.watched.notes == [
-        "2 cases put off: the next outcome would take about 120 s, and end long after the budget"
-    ]
+    (note,) = run.watched.notes
+    assert note == (
+        "convnet training N=8 compile=default and 1 more: put off, since the next outcome would "
+        "take about 120 s, and end long after the budget"
+    )
     assert sum(one.job == "static_metrics" for one in run.asked) == 4
 
     rest = stage(cases=cases, replicates=3, budget_s=500)
@@ -620,8 +622,8 @@ def test_a_case_that_no_such_budget_holds_is_said_with_one_that_does(
         assert [one.case for one in run.asked if one.job == "measure"] == []
         (note,) = run.watched.notes
         assert note == (
-            "1 case put off: the next outcome would take about 180 s, and end long after the "
-            "budget; resume the run with --budget 180 or more"
+            "convnet inference N=8 compile=default: put off, since the next outcome would take "
+            "about 180 s, and end long after the budget; resume the run with --budget 180 or more"
         )
 
 
