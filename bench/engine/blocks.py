@@ -66,7 +66,7 @@ class Round:
     anchors: cases of the blocks above, measured again so that ratios have both sides here.
     later:   cases that join after `own` if there is time: those of the block below in the first
              round of a block.
-    first:   whether it is the first of its block.
+    first:   whether no case of the block has a replicate yet.
     """
 
     block: Block
@@ -153,7 +153,7 @@ class Blocks:
                 all_own,
                 self._anchors_of((*own, *below), seen),
                 below if first else (),
-                first=first,
+                first=not any(seen.replicates(case) for case in self.members[block]),
             )
             return self._gone_on_with(found, seen) if resumed else found
         return None

@@ -244,7 +244,10 @@ class Runner:
             if budget_s is None or any(map(self.seen.measured, self._cases(below))):
                 self._joined[block] = True
         try:
-            if not (self._all_blocks() and self._beyond_the_least()):
+            if not self._all_blocks():
+                return False
+            if not self._beyond_the_least():
+                self._say_what_was_not_counted()
                 return False
             for block in sorted(self._begun):  # not before: a repeat would cost others theirs
                 self._again(block)
@@ -307,9 +310,8 @@ class Runner:
         """Measure one replicate; the first decides what joins it.  False: the budget is spent."""
         if self._deadline.spent:
             return False
-        put_off = [self._put_off_this_time(case, self._deadline) for case in one.own]
-        if all(put_off):
-            return True
+        if any(self._put_off_this_time(case, self._deadline) for case in (*one.anchors, *one.own)):
+            return True  # without these cases another round is next
         with self._opened(one, (*one.own, *one.anchors, *one.later)) as pool:
             begin_s = self.clock()
             order = one.order(self.run.seed)
@@ -454,19 +456,27 @@ class Runner:
         return _Planned(self.seen, self._put_off)
 
     def _put_off_this_time(self, case: Case, until: policy.Deadline) -> bool:
-        """Return whether the case is put off: its next outcome would end long after the time."""
-        if until.budget_s is not None and until.left_s is not None:
-            expected_s = self._expected_s(case)
-            if expected_s > until.left_s + OVERRUN_SHARE * until.budget_s:
-                self._put_off[case.case_id] = expected_s
+        """Return whether the case is put off: its next outcome would end long after the time.
+
+        So is each case whose ratios stand on one that is put off.
+        """
+        if until.budget_s is None or until.left_s is None or self.seen.smaller_oom(case):
+            return False
+        bases = (one.case_id for one in self._blocks.anchors[case.case_id])
+        needed_s = max((self._put_off.get(one, 0.0) for one in bases), default=0.0)
+        if needed_s:
+            self._put_off.setdefault(case.case_id, needed_s)
+        expected_s = self._expected_s(case)
+        if expected_s > until.left_s + OVERRUN_SHARE * until.budget_s:
+            self._put_off[case.case_id] = max(expected_s, needed_s)
         return case.case_id in self._put_off
 
     def _expected_s(self, case: Case) -> float:
         """Return the seconds of its next outcome, from its last; 0 if nothing tells.
 
-        The first compiling of a network is estimated from that of another case of it on the device:
-        their ratio is about that of the plain cases (a ResNet-50: 46 s and 115 s, 2.5 times; its
-        outcomes without compiling 6 s and 16 s).
+        The first compiling of a network is estimated from that of another case of it on the device.
+        The ratio of training and inference is about that of the plain cases (a ResNet-50: 46 s and
+        115 s, 2.5 times; its outcomes without compiling 6 s and 16 s); the batch hardly matters.
         """
         if found := self.seen.of(case):
             last = found[-1]
@@ -474,20 +484,29 @@ class Runner:
         if case not in self._cases(Block.COMPILED):
             return 0.0
         network, device = parse(case.subject).whole, case.device
-        expected_s = 0.0
-        for other in self._cases(Block.COMPILED):
-            if (parse(other.subject).whole, other.device) == (network, device):
-                first_s = max((one.wall_s for one in self.seen.of(other)[:1]), default=0.0)
-                expected_s = max(expected_s, first_s * self._times_as_long(case, other))
-        return expected_s
+        others = [
+            one
+            for one in self._cases(Block.COMPILED)
+            if (parse(one.subject).whole, one.device) == (network, device) and self.seen.of(one)
+        ]
+        alike = [one for one in others if one.batch == case.batch] or others
+        return max(
+            (self.seen.of(one)[0].wall_s * self._times_as_long(case, one) for one in alike),
+            default=0.0,
+        )
 
     def _times_as_long(self, case: Case, other: Case) -> float:
-        """Return how many times as long the plain outcomes of a case take; 1 if unknown."""
+        """Return how many times as long the plain outcomes of a case take, at the same batch.
+
+        1 if it is unknown, or if the batches differ.
+        """
+        if case.batch != other.batch:
+            return 1.0
         own_s, other_s = (
             statistics.fmean([found.wall_s for found in self._last_of(anchors)] or [0.0])
             for anchors in (self._blocks.anchors[one.case_id] for one in (case, other))
         )
-        return max(1.0, own_s / other_s) if own_s and other_s else 1.0
+        return own_s / other_s if own_s and other_s else 1.0
 
     def _put_off_for_want(self) -> dict[Case, float]:
         """Return what was put off and lacks replicates, with the seconds of an outcome."""
@@ -495,6 +514,7 @@ class Runner:
             case: self._put_off[case.case_id]
             for case in self.plan.cases
             if case.case_id in self._put_off
+            and not self.seen.given_up(case)
             and len(self.seen.replicates(case)) < self.run.replicates
         }
 
@@ -506,10 +526,12 @@ class Runner:
         longest_s = found[longest]
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         name = printable(case_names(self.plan.cases).of(longest))
-        enough = f"; resume the run with --budget {10 * math.ceil(longest_s / 10)} or more"
+        bases = self._blocks.anchors[longest.case_id]
+        needed_s = self._started_s + longest_s + sum(map(self._wall_s, bases))
+        enough = f"; resume the run with --budget {10 * math.ceil(needed_s / 10)} or more"
         self.watcher.note(
             f"{name}{more}: put off, since the next outcome would take about {longest_s:.0f} s, "
-            "and end long after the budget" + (enough if longest_s > budget_s else "")
+            "and end long after the budget" + (enough if needed_s > budget_s else "")
         )
 
     def _note(self, text: str) -> None:
@@ -541,8 +563,8 @@ class Runner:
             self._repeats.taken_s += self.clock() - begin_s
 
     def _wall_s(self, case: Case) -> float:
-        """Return the seconds that the last outcome of the case took."""
-        return self.seen.of(case)[-1].wall_s
+        """Return the seconds that the last outcome of the case took; 0 without one."""
+        return max((found.wall_s for found in self.seen.of(case)[-1:]), default=0.0)
 
     def _further(self) -> None:
         """Add replicates to cases that are not yet precise, the widest interval first."""

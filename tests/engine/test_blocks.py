@@ -171,7 +171,11 @@ def test_the_first_round_begins_with_the_plain_case_that_is_measured_soonest() -
 
 def test_inference_is_the_first_to_be_compiled_in_any_place_beside_the_anchors() -> None:
     compiled = [dataclasses.replace(one, compile="default") for one in (TRAINING, PLAIN)]
-    one = Round(Block.COMPILED, 3, tuple(compiled), (TRAINING, PLAIN), first=True)
+    seen = Seen()
+    seen.add((TRAINING, PLAIN), 0)
+    planned = Blocks.of([*compiled, TRAINING, PLAIN]).next_round(seen, 1, joined=JOINED)
+    assert planned is not None
+    one = dataclasses.replace(planned, anchors=(TRAINING, PLAIN))
     orders = {tuple(one.order(seed)) for seed in range(50)}
     assert all(found.index(compiled[1]) < found.index(compiled[0]) for found in orders)
     assert {found.index(compiled[0]) > found.index(TRAINING) for found in orders} == {True, False}

@@ -623,16 +623,38 @@ def test_a_case_that_no_such_budget_holds_is_said_with_one_that_does(
         (note,) = run.watched.notes
         assert note == (
             "convnet inference N=8 compile=default: put off, since the next outcome would take "
-            "about 180 s, and end long after the budget; resume the run with --budget 180 or more"
+            "about 180 s, and end long after the budget; resume the run with --budget 190 or more"
         )
+    run = stage(too_long, cases=cases, replicates=3, budget_s=190)
+    run.watched.slow[BOTH[0]] = 180.0
+    run.runner.measure()
+    assert BOTH[0] in [one.case for one in run.asked]
 
 
 def test_what_is_compiled_on_another_device_tells_nothing(stage: Callable[..., Stage]) -> None:
     other = dataclasses.replace(BOTH[0], device="cuda:0", allocator=None)
     run = stage(cases=(BOTH[0], other), replicates=1, budget_s=100)
-    run.watched.slow[BOTH[0]] = 90.0
+    run.watched.slow |= {BOTH[0]: 90.0, other: 90.0}
     run.runner.measure()
     assert {one for one, _ in measured_order(run)} == {BOTH[0], other}
+
+
+def test_what_stands_on_a_case_that_is_put_off_is_put_off_too(
+    stage: Callable[..., Stage],
+) -> None:
+    """A ratio has both of its sides in one round, so a layer without its network is no use."""
+    cases = (PLAIN, LAYER)
+    first = stage(cases=cases[:1], replicates=3)
+    first.watched.slow[PLAIN] = 60.0
+    assert first.runner.measure()
+    run = stage(cases=cases, replicates=3, budget_s=30)
+    run.watched.slow[PLAIN] = 60.0
+    assert not run.runner.measure()
+    assert [one.case for one in run.asked if one.job == "measure"] == []
+    (note,) = run.watched.notes
+    assert note.startswith(
+        "convnet/conv1 inference N=8: put off, since the next outcome would take"
+    )
 
 
 LEAST = {"replicates": 5, "least_replicates": 3}
@@ -698,6 +720,17 @@ def test_one_off_work_that_does_not_fit_in_costs_no_replicate_beyond_the_least_a
     assert run.runner.measure()
     assert min(Counter(found for found, _ in measured_order(run)).values()) == 5
     assert run.watched.notes == ["no time was left to measure peaks"]
+
+
+def test_one_off_work_that_never_fit_in_is_said_where_the_budget_ends_beyond_the_least(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(cases=ALL_BLOCKS, **LEAST, budget_s=16.5)
+    run.runner.one_off = OneOff(lambda: None, 50.0, "measure peaks")
+    assert not run.runner.measure()
+    budget, peaks = run.watched.notes
+    assert "beyond the first 3 of each case" in budget
+    assert peaks == "no time was left to measure peaks"
 
 
 def test_what_was_disturbed_is_measured_again_after_the_replicates_beyond_the_least(

@@ -649,6 +649,27 @@ MUTATIONS = (
         RUNNER,
     ),
     Mutation(
+        "whole networks have all replicates before layers have any",
+        "bench/plan/config.py",
+        "return min(self.least_replicates or self.replicates, self.replicates)",
+        "return self.replicates",
+        RUNNER,
+    ),
+    Mutation(
+        "a case begins that ends long after the budget",
+        "bench/engine/scheduler.py",
+        "if expected_s > until.left_s + OVERRUN_SHARE * until.budget_s:",
+        "if False:",
+        RUNNER,
+    ),
+    Mutation(
+        "a case that is put off ends the run",
+        "bench/engine/scheduler.py",
+        "            if self._put_off_this_time(case, until):\n                return True\n",
+        "            if self._put_off_this_time(case, until):\n                return False\n",
+        RUNNER,
+    ),
+    Mutation(
         "cases are not shuffled",
         "bench/engine/blocks.py",
         "    random.Random(seed).shuffle(found)\n",
