@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
-from bench.core import code_names
+from bench.core import code_names, replicates
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
@@ -99,7 +99,7 @@ class RunOptions(pydantic.BaseModel):
     @property
     def first_replicates(self) -> int:
         """The number of replicates that each block has before the next one begins."""
-        return min(self.least_replicates or self.replicates, self.replicates)
+        return replicates.first(self.replicates, self.least_replicates)
 
     @property
     def most_replicates(self) -> int:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, ValidationError
 
+from bench.core import replicates
 from bench.core.shard import Shard
 from bench.core.text import printable, shortened
 from bench.stats import between_runs
@@ -178,7 +179,7 @@ class Config(_Part):
     @property
     def first_replicates(self) -> int:
         """The number of replicates without which a case lacks some (`RunOptions`)."""
-        return min(self.least_replicates or self.replicates, self.replicates)
+        return replicates.first(self.replicates, self.least_replicates)
 
     @property
     def adds_replicates(self) -> bool:

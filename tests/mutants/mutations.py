@@ -650,9 +650,9 @@ MUTATIONS = (
     ),
     Mutation(
         "whole networks have all replicates before layers have any",
-        "bench/plan/config.py",
-        "return min(self.least_replicates or self.replicates, self.replicates)",
-        "return self.replicates",
+        "bench/core/replicates.py",
+        "return min(least or asked, asked)",
+        "return asked",
         RUNNER,
     ),
     Mutation(
