@@ -283,9 +283,11 @@ def own_names() -> Iterator[None]:
     For pytest, which runs in the process of the user's tests.  The current directory and the
     tests' folder, which may come first there, stand behind the standard library meanwhile.
     """
+    if any(isinstance(one, OwnFinder) for one in sys.meta_path):
+        yield
+        return
     theirs = _named_as_own()
-    alone = theirs and all(map(is_own, theirs.values()))
-    if alone or any(isinstance(one, OwnFinder) for one in sys.meta_path):
+    if theirs and all(map(is_own, theirs.values())):
         yield
         return
     finder: Any = OwnFinder()

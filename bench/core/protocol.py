@@ -23,11 +23,13 @@ class Hello:
 
     modules: tuple[str, ...]
     inductor: bool  # torch's compiler as well
+    on_cpu: bool = False  # the compiler gets ready for the processor
 
     @classmethod
     def of_line(cls, line: str) -> Self:
         fields = json.loads(line)
-        return cls(modules=tuple(fields["modules"]), inductor=fields["inductor"])
+        modules = tuple(fields["modules"])
+        return cls(modules=modules, inductor=fields["inductor"], on_cpu=fields["on_cpu"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,9 @@
 """The order of a run by value: blocks of cases, and the rounds in which they are measured.  Pure.
 
 A round is a replicate: fresh interpreters, and cases in random order.  A block is begun when the
-blocks above it have their least number of replicates, so a budget cuts from the bottom.  Replicates
-beyond that number are measured of all blocks together.
+blocks above it have their least number of replicates, so a budget cuts from the bottom.  Its first
+replicate is measured in the last round of those above, which has the bases of its ratios already.
+Replicates beyond the least number are measured of all blocks together.
 
 Ratios are paired by replicate, and the speed of a machine drifts.  So a ratio is safe only if both
 of its sides were measured in the same round.  Two rules see to that:
@@ -10,7 +11,9 @@ of its sides were measured in the same round.  Two rules see to that:
 - The settings run in the rounds of the plain cases, and the layers in those of the compiled
   networks, if the time that the first round of the upper block took says that both fit into the
   budget.  In that first round the upper block comes first, so that there are figures soon; in the
-  others the order is random over both, so that a drift inside a round has no direction.
+  others the order is random over both, so that a drift inside a round has no direction.  The last
+  round of the plain cases and settings has the first replicate of the compiled networks after them,
+  for the same reason.
 - Else each round of a lower block measures its anchors again: those cases of the blocks above that
   its ratios stand on.  Replicate numbers go on, so what was measured at another time has another
   number and is not paired.
@@ -151,12 +154,24 @@ class Blocks:
                 block,
                 number,
                 all_own,
-                self._anchors_of((*own, *below), seen),
+                self.anchors_of((*own, *below), seen),
                 below if first else (),
-                first=not any(seen.replicates(case) for case in self.members[block]),
+                first=not self._begun(block, seen),
             )
-            return self._gone_on_with(found, seen) if resumed else found
+            return self._continued(found, seen) if resumed else found
         return None
+
+    def in_the_same_round(
+        self, last: Round, seen: SoFar, least: int, *, joined: Joined
+    ) -> Round | None:
+        """Return the first replicate of the next block, to be measured in the round of the last.
+
+        None if the blocks above it need further rounds, or if it has replicates already.
+        """
+        found = self.next_round(seen, least, joined=joined)
+        if found is None or found.block <= last.block or not found.first:
+            return None
+        return self._under_number(found, last.replicate, seen)
 
     def together(self, seen: SoFar, wanted: int) -> Round | None:
         """Return a round of all cases that have fewer replicates; None if there are none.
@@ -166,11 +181,12 @@ class Blocks:
         """
         own = tuple(case for block in Block for case in self._needing(block, seen, wanted))
         number = self._next_number(seen)
-        return Round(Block.LAYERS, number, own, self._anchors_of(own, seen)) if own else None
+        return Round(Block.LAYERS, number, own, self.anchors_of(own, seen)) if own else None
 
     def anchors_left(self, seen: SoFar, least: int, *, joined: Joined) -> int:
         """Return how many outcomes of anchors the rounds that are left have, as far as is known.
 
+        The first round of a lower block is the last one of those above, which has its anchors.
         Those of `together` are counted by `anchors_left_together`.
         """
         total = 0
@@ -182,7 +198,9 @@ class Blocks:
             if block in JOINS and joined.get(block) is not False:
                 own += self._needing(JOINS[block], seen, least)
             rounds = max((least - len(seen.replicates(case)) for case in own), default=0)
-            total += rounds * len(self._anchors_of(own, seen))
+            if block is not Block.PLAIN and not self._begun(block, seen):
+                rounds -= 1
+            total += max(0, rounds) * len(self.anchors_of(own, seen))
         return total
 
     def anchors_left_together(self, seen: SoFar, wanted: int) -> int:
@@ -224,7 +242,11 @@ class Blocks:
             if len(seen.replicates(case)) < least and not seen.given_up(case)
         )
 
-    def _anchors_of(self, own: Sequence[Case], seen: SoFar) -> tuple[Case, ...]:
+    def _begun(self, block: Block, seen: SoFar) -> bool:
+        return any(seen.replicates(case) for case in self.members[block])
+
+    def anchors_of(self, own: Sequence[Case], seen: SoFar) -> tuple[Case, ...]:
+        """Return the anchors of these cases that are not among them, nor given up."""
         ids = {case.case_id for case in own}
         found = {
             one.case_id: one
@@ -241,7 +263,7 @@ class Blocks:
         last = max(self._numbers(seen), default=None)
         return self.shard.first if last is None else last + self.shard.count
 
-    def _gone_on_with(self, found: Round, seen: SoFar) -> Round:
+    def _continued(self, found: Round, seen: SoFar) -> Round:
         """Return the round under the last number, if that was begun for the same block."""
         last = found.replicate - self.shard.count
         blocks = [b for b in Block if any(last in seen.replicates(c) for c in self.members[b])]
@@ -252,16 +274,20 @@ class Blocks:
         # No case of a new block has that number: it was the round of a block above.
         if not same or not any(last in seen.replicates(c) for c in self.members[found.block]):
             return found
+        return self._under_number(found, last, seen) or found
+
+    @staticmethod
+    def _under_number(found: Round, number: int, seen: SoFar) -> Round | None:
+        """Return the part of a round that has no outcome under a number; None if `own` has all."""
 
         def missing(cases: Sequence[Case]) -> tuple[Case, ...]:
-            return tuple(case for case in cases if last not in seen.replicates(case))
+            return tuple(case for case in cases if number not in seen.replicates(case))
 
-        own = missing(found.own)
-        if not own:
-            return found
+        if not (own := missing(found.own)):
+            return None
         return replace(
             found,
-            replicate=last,
+            replicate=number,
             own=own,
             anchors=missing(found.anchors),
             later=missing(found.later),

@@ -93,6 +93,7 @@ class ForkServer:
         self._mark = orphans.mark()
         environment |= self._mark
         self._inductor = inductor
+        self._cpu_only = cpu_only
         shared = list(modules)
         while True:
             try:
@@ -117,7 +118,7 @@ class ForkServer:
         self, environment: Mapping[str, str], modules: Sequence[str], log: Path, limit_s: float
     ) -> Started:
         """Start the process, and start it again if something killed it.  Raises StartError."""
-        hello = Hello(modules=tuple(modules), inductor=self._inductor)
+        hello = Hello(modules=tuple(modules), inductor=self._inductor, on_cpu=self._cpu_only)
         for left in reversed(range(TRIES)):
             self._spawn(environment, log)
             self._send(to_line(hello))

@@ -25,9 +25,9 @@ def estimate(plan: Plan, run: RunOptions) -> Estimate:
         shares[case.device] = shares.get(case.device, 0.0) + seconds
 
     largest = [*plan.largest]  # what the search finds is measured, at a larger batch
-    starts_s, compiled_before = 0.0, set[str]()
+    started, compiled_before = set[int](), set[str]()
     for one in rounds([*plan.cases, *largest], run):
-        starts_s += REPLICATE_S
+        started.add(one.replicate)
         for case in (*one.own, *one.anchors, *one.later):
             add(case, _outcome_s(case, run))
             if case.compile != COMPILE_OFF:
@@ -41,7 +41,7 @@ def estimate(plan: Plan, run: RunOptions) -> Estimate:
     for case in largest:
         add(case, ATTEMPTS * (costs_of(case).measure_s + run.warmup_s))
     together = max if run.parallel_devices else sum
-    total_s = starts_s + together(shares.values() or [0.0])
+    total_s = len(started) * REPLICATE_S + together(shares.values() or [0.0])
     if run.budget_s:
         total_s = min(total_s, run.budget_s * BEYOND_BUDGET)
     return Estimate(total_s=total_s, by_device_s=shares)
@@ -60,18 +60,27 @@ def _bytes(case: Case) -> int:
 
 
 def rounds(cases: Sequence[Case], run: RunOptions) -> Iterator[Round]:
-    """Those of a run in which each block that can join the one above does, and nothing fails."""
-    blocks, seen = Blocks.of(cases), _Simulated()
+    """Yield the rounds of a run in which all fits in and nothing fails.
+
+    A round that has the first replicate of a lower block is given in parts of the same number.
+    """
+    blocks, seen, least = Blocks.of(cases), _Simulated(), run.first_replicates
     joined = dict.fromkeys(JOINS, True)
 
-    def following() -> Round | None:
-        found = blocks.next_round(seen, run.first_replicates, joined=joined)
-        return found or blocks.together(seen, run.replicates)
+    def following(last: Round | None) -> Round | None:
+        same = last and blocks.in_the_same_round(last, seen, least, joined=joined)
+        if same:
+            return same
+        if least < run.replicates and all(map(seen.replicates, cases)):
+            return blocks.together(seen, run.replicates)
+        return blocks.next_round(seen, least, joined=joined)
 
-    while one := following():
+    one = following(None)
+    while one:
         for case in (*one.own, *one.anchors, *one.later):
             seen.numbers.setdefault(case.case_id, set()).add(one.replicate)
         yield one
+        one = following(one)
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,7 +186,8 @@ class Runner:
     """One run of a plan into a journal.
 
     Each block has the least number of replicates before the next begins; what is asked for beyond
-    it is measured of all blocks together, after the one-off work.
+    it is measured of all blocks together: as soon as every case was measured and all of it fits
+    into the budget, or else when every block has its least, after the one-off work.
 
     one_off: is done after the first round, where it fits in; else when all blocks are through.
     began_s: by the clock, when the command began: its budget counts from there; None: now.
@@ -219,6 +220,8 @@ class Runner:
     _disturbed_in_a_row: int = 0
     _started_s: float = 0.0  # that the interpreters of a round took to start at most
     _next: Starting | None = None  # the interpreters of the round that follows
+    _counted: int = 0  # cases whose static metrics were looked for in this session
+    _counting_s: float = 0.0  # that they took
     # Protects everything that the threads of several devices share; they measure outside it.
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
@@ -265,69 +268,157 @@ class Runner:
         """Every block has its least replicates, or is given up.  False: the budget is spent."""
         resumed = bool(self.seen.outcomes)
         while one := self._next_round(resumed=resumed):
-            self._begun.add(one.block)
             resumed = False
             if not self._round(one) and self._left():
                 where = f"replicate {one.replicate + 1}"
-                self.watcher.note(self._deadline.said(f"{where}: {self._what_is_missing()}"))
+                missing = self._what_is_missing(self._wanted)
+                self.watcher.note(self._deadline.said(f"{where}: {missing}"))
                 return False
+            if self._all_fits():
+                return True
         return True
 
     def _beyond_the_least(self) -> bool:
-        """Measure what is asked for beyond the least, after the one-off work, which is worth more.
+        """Measure what is asked for beyond the least, in rounds of all blocks.
 
+        The one-off work is worth more: where not all fits into the budget, it comes before.
         False: the budget is spent.
         """
-        if self._wanted >= self.run.replicates:
-            return True
-        self._rest_of_one_off()
         least = self._wanted
+        if least >= self.run.replicates:
+            return True
+        if not self._all_fits():
+            self._rest_of_one_off()
         self._wanted = self.run.replicates
         joined = {below for block, below in JOINS.items() if self._joined.get(block)}
         while one := self._blocks.together(self._planned_on, self._wanted):
             self._begun.update(block for block in Block if block not in joined)
             if not self._round(one) and (left := self._left_of(self.plan.cases)):
-                missing = f"{number_of(left, 'replicate')} beyond the first {least} of each case"
-                where = f"replicate {one.replicate + 1}; not measured: {missing}"
+                lacking = self._what_is_missing(least)
+                beyond = f"{number_of(left, 'replicate')} beyond the first {least} of each case"
+                missing = f": {lacking}" if lacking else f"; not measured: {beyond}"
+                where = f"replicate {one.replicate + 1}{missing}"
                 self.watcher.note(self._deadline.said(where))
                 return False
         return True
 
-    def _next_round(self, *, resumed: bool) -> Round | None:
+    def _all_fits(self) -> bool:
+        """Return whether rounds of all blocks can measure all that is still asked for in time.
+
+        False, too, while a case was not measured yet, and if nothing is asked for beyond the least.
+        """
+        wanted, seen = self.run.replicates, self._planned_on
+        found = self._blocks.together(seen, wanted)
+        if self._wanted >= wanted or found is None or not all(map(self.seen.of, found.own)):
+            return False
+        left_s = self._deadline.left_s
+        if left_s is None:
+            return True
+        outcomes_s = sum(
+            self._missing_of(case, wanted) * self._expected_s(case) for case in found.own
+        )
+        rounds = max(self._missing_of(case, wanted) for case in found.own)
+        round_s = self._started_s + sum(map(self._expected_s, found.anchors))
+        peaks_s = self.one_off.expected_s if self.one_off else 0.0
+        counted_s = self._counting_s / max(1, self._counted)
+        counting_s = len(self._without_static_metrics()) * counted_s
+        return outcomes_s + rounds * round_s + peaks_s + counting_s <= left_s
+
+    def _next_round(self, *, resumed: bool = False) -> Round | None:
         return self._blocks.next_round(
             self._planned_on, self._wanted, joined=self._joined, resumed=resumed
         )
 
-    def _what_is_missing(self) -> str:
-        """Return the blocks that lack replicates, in words."""
+    def _following(self) -> Round | None:
+        """Return the round that comes after this one, as far as is known."""
+        if self._wanted > self.run.first_replicates or self._all_fits():
+            return self._blocks.together(self._planned_on, self.run.replicates)
+        return self._next_round()
+
+    def _what_is_missing(self, wanted: int) -> str:
+        """Return the blocks that lack some of so many replicates, in words; empty: none."""
         return "; ".join(
             f"{name}: {number_of(count, 'outcome')} {'is' if count == 1 else 'are'} missing"
             for block, name in BLOCK_NAMES.items()
-            if (count := self._left_of(self._cases(block)))
+            if (count := self._left_of(self._cases(block), wanted))
         )
 
     def _round(self, one: Round) -> bool:
-        """Measure one replicate; the first decides what joins it.  False: the budget is spent."""
+        """Measure one replicate, and the first one of the block below if it is the last of its own.
+
+        False: the budget is spent.
+        """
         if self._deadline.spent:
             return False
-        if any(self._put_off_this_time(case, self._deadline) for case in (*one.anchors, *one.own)):
+        if self._is_put_off(one):
             return True  # without these cases another round is next
-        with self._opened(one, (*one.own, *one.anchors, *one.later)) as pool:
-            begin_s = self.clock()
-            order = one.order(self.run.seed)
-            if not self._measure_all(order, one, pool):
-                return False
-            if one.later or (one.block in JOINS and one.block not in self._joined):
-                first_s = (self.clock() - begin_s) / len(order)
-                joined = self._joined[one.block] = bool(one.later) and self._fits(one, first_s)
-                if joined and not self._measure_all(one.order_of_later(self.run.seed), one, pool):
+        with self._opened(one, self._served_in(one)) as pool:
+            part: Round | None = one
+            while part is not None:
+                if not self._part(part, pool):
                     return False
+                part = self._next_part(part)
             self._do_one_off()
-            if todo := self._to_be_counted():
-                if not self._energy_is_counted():  # importing torch costs some
-                    self._start_next(one)  # meanwhile nothing is timed
-                self._find_static_metrics(todo, one.replicate, pool)
+            self._count(one, pool)
         return True
+
+    def _part(self, one: Round, pool: WorkerPool) -> bool:
+        """Measure the cases of one block and its anchors; the first round decides what joins them.
+
+        False: the budget is spent.
+        """
+        self._begun.add(one.block)
+        begin_s = self.clock()
+        order = one.order(self.run.seed)
+        if not self._measure_all(order, one, pool):
+            return False
+        if one.later or (one.block in JOINS and one.block not in self._joined):
+            first_s = (self.clock() - begin_s) / len(order)
+            joined = self._joined[one.block] = bool(one.later) and self._fits(one, first_s)
+            return not joined or self._measure_all(one.order_of_later(self.run.seed), one, pool)
+        return True
+
+    def _next_part(self, last: Round) -> Round | None:
+        """Return what else is measured in this round: the first replicate of the block below."""
+        while found := self._in_the_same_round(last, self._planned_on):
+            if not self._is_put_off(found):
+                return found
+        return None
+
+    def _in_the_same_round(self, last: Round, seen: blocks.SoFar) -> Round | None:
+        if self._wanted > self.run.first_replicates:  # the rounds are of all blocks
+            return None
+        return self._blocks.in_the_same_round(last, seen, self._wanted, joined=self._joined)
+
+    def _is_put_off(self, one: Round) -> bool:
+        """Return whether some of the cases are put off, so that another round is to be planned."""
+        cases = (*one.anchors, *one.own)
+        return any(self._put_off_this_time(case, self._deadline) for case in cases)
+
+    def _served_in(self, one: Round) -> tuple[Case, ...]:
+        """Return the cases that the interpreters of a round may be asked for."""
+        found = dict[Case, None]()
+        part: Round | None = one
+        while part is not None:
+            found |= dict.fromkeys((*part.own, *part.anchors, *part.later))
+            part = self._in_the_same_round(
+                part, _Planned(self.seen, self._put_off, one.replicate, found)
+            )
+        return tuple(found)
+
+    def _count(self, one: Round, pool: WorkerPool) -> None:
+        """Count what is due, and go on while the interpreters of the next round start.
+
+        Nothing is timed meanwhile.  An energy is: importing torch would add to it.
+        """
+        if not self._without_static_metrics():
+            return
+        if not self._energy_is_counted():
+            self._start_next(one)
+        self._find_static_metrics(self._to_be_counted(), one.replicate, pool)
+        self._find_static_metrics(
+            self._without_static_metrics(), one.replicate, pool, until=self._next_has_started
+        )
 
     def _energy_is_counted(self) -> bool:
         """Return whether static metrics have an energy: of an accelerator, or of the packages."""
@@ -358,7 +449,8 @@ class Runner:
             return True
         wanted = self._settings_wanted if one.block is Block.PLAIN else self._layers_wanted
         rounds = max(map(self._missing_of, (*self._cases(one.block), *one.later)), default=0)
-        anchors_s = sum(map(self._wall_s, one.anchors))
+        anchors = self._blocks.anchors_of((*one.own, *one.later), self._planned_on)
+        anchors_s = sum(map(self._wall_s, anchors))
         return blocks.fits(
             wanted(one, first_s),
             # One outcome of each case that joins now is of the round that has started.
@@ -603,8 +695,8 @@ class Runner:
             return self._blocks.anchors_left_together(seen, self._wanted)
         return self._blocks.anchors_left(seen, least, joined=self._joined)
 
-    def _left_of(self, cases: Sequence[Case]) -> int:
-        return sum(map(self._missing_of, cases))
+    def _left_of(self, cases: Sequence[Case], wanted: int | None = None) -> int:
+        return sum(self._missing_of(case, wanted) for case in cases)
 
     def _missing_of(self, case: Case, wanted: int | None = None) -> int:
         """Return how many replicates a case lacks; none if it is given up.
@@ -712,8 +804,14 @@ class Runner:
             if not self.seen.counted(case, self._one_off_limit_s) and self.seen.measured(case)
         ]
 
-    def _find_static_metrics(self, cases: Sequence[Case], replicate: int, pool: WorkerPool) -> None:
-        """Find the static metrics of as many cases as there is time for.
+    def _find_static_metrics(
+        self,
+        cases: Sequence[Case],
+        replicate: int,
+        pool: WorkerPool,
+        until: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Find the static metrics of as many cases as there is time for, or until it is enough.
 
         No case waits longer than its share of the time.
         """
@@ -723,13 +821,15 @@ class Runner:
 
         took_s = 0.0
         for done, case in enumerate(cases):
-            if not self._may_do_one_off(took_s / done if done else 0.0):
+            if until() or not self._may_do_one_off(took_s / done if done else 0.0):
                 return
             begin_s = self.clock()
             found = static_metrics.find(case, ask, self.folders, limit_s=self._one_off_limit_s)
             self._keep(found)
             case_s = self.clock() - begin_s
             took_s += case_s
+            self._counted += 1
+            self._counting_s += case_s
             self.spent.one_off_s += case_s
 
     @property
@@ -768,10 +868,12 @@ class Runner:
 
     def _start_next(self, now: Round) -> None:
         """Begin to start the interpreters of the round that follows, if one does."""
-        if self._next is None and (following := self._next_round(resumed=False)):
-            cases = (*following.own, *following.anchors, *following.later)
-            if following.replicate != now.replicate:
-                self._next = Starting(self._pool(following, cases))
+        following = self._following()
+        if self._next is None and following and following.replicate != now.replicate:
+            self._next = Starting(self._pool(following, self._served_in(following)))
+
+    def _next_has_started(self) -> bool:
+        return self._next is None or self._next.ready
 
     def _drop_next(self) -> None:
         if self._next is not None:
@@ -796,13 +898,19 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """The results that the next rounds are planned on."""
+    """The results that the next rounds are planned on.
+
+    expected: cases that will have a replicate of this number as well.
+    """
 
     seen: RunSoFar
     put_off: Collection[str]
+    number: int = 0
+    expected: Collection[Case] = ()
 
     def replicates(self, case: Case) -> frozenset[int]:
-        return self.seen.replicates(case)
+        found = self.seen.replicates(case)
+        return found | {self.number} if case in self.expected else found
 
     def given_up(self, case: Case) -> bool:
         return case.case_id in self.put_off or self.seen.given_up(case)

@@ -177,8 +177,12 @@ class Starting:
     def __init__(self, pool: WorkerPool) -> None:
         self.pool = pool
         self._threads = ThreadPoolExecutor(max(1, len(pool.kinds)))
-        for kind in pool.kinds:
-            self._threads.submit(pool.server, kind)
+        self._servers = [self._threads.submit(pool.server, kind) for kind in pool.kinds]
+
+    @property
+    def ready(self) -> bool:
+        """Return whether none of them is starting any more."""
+        return all(server.done() for server in self._servers)
 
     def started(self) -> WorkerPool:
         """Wait until all have started; `opened` starts again what could not be started here."""

@@ -76,7 +76,7 @@ def main() -> None:
     )  # what an import prints or writes, its threads too
     fork = sys.platform.startswith("linux") and supervise.can_watch()
     early = fork and forks.driver_started()  # before any subject could begin a driver
-    unshared = _import(hello.modules, inductor=hello.inductor) if fork else []
+    unshared = _import(hello) if fork else []
     if pipes.files() != files:
         os._exit(1)  # the runner starts a replicate that leaves imports to its children
     limits.outlive_parent()  # from here on its end is seen, and what runs can be ended
@@ -112,7 +112,7 @@ def _serve(pipes: Pipes, switches: dict[str, Any], *, fork: bool, early: bool) -
         pipes.answer(Ended(how=how, out_of_memory=out_of_memory, wall_s=wall_s, notes=notes))
 
 
-def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
+def _import(hello: Hello) -> list[str]:
     """Import once what every child needs.
 
     Returns the modules whose import has changed this process.  Forking would not be safe then, or
@@ -122,13 +122,15 @@ def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
     unshared, errors = [], sys.stderr
     start.add_subject_folders()
     before = import_effects.snapshot()
-    if inductor:
+    if hello.inductor:
         torch_private.import_inductor()
+        if hello.on_cpu:
+            torch_private.check_vector_instructions()
         now = import_effects.snapshot()
         if import_effects.DRIVER in import_effects.changes(before, now):
             unshared.append(COMPILER)
         before = now
-    for module in modules:
+    for module in hello.modules:
         try:
             with warnings.catch_warnings():  # a filter of one is not for the others
                 import_seeded(module)

@@ -69,10 +69,18 @@ def test_anchors_are_the_bases_of_the_ratios_of_a_case() -> None:
 
 
 def rounds(together: bool, *, least: int = 3, cases: Sequence[Case] = ALL) -> list[Round]:
-    """All rounds of a run; the first one of a block decides whether the block below fits in."""
+    """All rounds of a run; the first one of a block decides whether the block below fits in.
+
+    One that has the first replicate of a lower block is two of the same number.
+    """
     blocks, seen = Blocks.of(cases), Seen()
     found, joined = list[Round](), dict[Block, bool]()
-    while one := blocks.next_round(seen, least, joined=joined):
+
+    def following() -> Round | None:
+        same = found and blocks.in_the_same_round(found[-1], seen, least, joined=joined)
+        return same or blocks.next_round(seen, least, joined=joined)
+
+    while one := following():
         found.append(one)
         seen.add((*one.own, *one.anchors), one.replicate)
         if one.later:
@@ -90,7 +98,8 @@ def test_settings_that_fit_in_run_in_every_round_of_the_plain_cases_after_them_i
     for one in (second, third):
         assert (one.own, one.later, one.anchors) == ((TRAINING, PLAIN, AMP, LAST), (), ())
     assert [one.block for one in lower] == [Block.COMPILED] * 3
-    assert [one.replicate for one in lower] == [3, 4, 5]
+    # The first of them is the last one of the plain cases, which has the bases already.
+    assert [one.replicate for one in lower] == [2, 3, 4]
 
 
 def test_layers_that_fit_in_run_in_every_round_of_the_compiled_cases() -> None:
@@ -99,7 +108,7 @@ def test_layers_that_fit_in_run_in_every_round_of_the_compiled_cases() -> None:
         {COMPILED, COMPILED_LAST},
         {LAYER, LAYER_LAST},
     )
-    assert set(compiled.anchors) == {PLAIN, LAST}
+    assert compiled.anchors == ()
     for one in later:
         assert (set(one.own), one.later) == (
             {COMPILED, COMPILED_LAST, LAYER, LAYER_LAST},
@@ -111,9 +120,47 @@ def test_layers_that_fit_in_run_in_every_round_of_the_compiled_cases() -> None:
 def test_settings_that_do_not_fit_in_have_rounds_of_their_own_with_their_anchors() -> None:
     found = rounds(together=False)
     assert [one.own for one in found[:3]] == [(TRAINING, PLAIN)] * 3
-    for one in found[3:6]:
-        assert (one.own, one.anchors) == ((AMP, LAST), (PLAIN,))
+    assert [(one.own, one.anchors) for one in found[3:6]] == [
+        ((AMP, LAST), ()),
+        ((AMP, LAST), (PLAIN,)),
+        ((AMP, LAST), (PLAIN,)),
+    ]
     assert [one.block for one in found[6:]] == [Block.COMPILED] * 3 + [Block.LAYERS] * 3
+    assert [one.replicate for one in found] == [0, 1, 2, 2, 3, 4, 4, 5, 6, 6, 7, 8]
+
+
+def test_a_block_that_was_begun_before_or_needs_further_rounds_joins_no_round_of_another() -> None:
+    blocks, seen = Blocks.of(ALL), Seen()
+    above = (TRAINING, PLAIN, AMP, LAST)
+    for number in range(2):
+        seen.add(above, number)
+    last = Round(Block.PLAIN, 1, above)
+    assert blocks.in_the_same_round(last, seen, 3, joined=JOINED) is None
+    seen.add(above, 2)
+    last = Round(Block.PLAIN, 2, above)
+    found = blocks.in_the_same_round(last, seen, 3, joined=JOINED)
+    assert found is not None
+    assert found.replicate == 2
+    assert set(found.own) == {COMPILED, COMPILED_LAST, LAYER, LAYER_LAST}
+    seen.add((COMPILED,), 1)
+    assert blocks.in_the_same_round(last, seen, 3, joined=JOINED) is None
+
+
+def test_a_base_that_the_round_lacks_is_measured_in_it_before_the_first_replicate_below() -> None:
+    blocks, seen = Blocks.of(ALL), Seen()
+    for number in range(3):
+        seen.add((TRAINING, PLAIN, AMP), number)
+    seen.add((LAST,), 3)  # as after a resume
+    for number in (4, 5):
+        seen.add((PLAIN, LAST), number)
+    last = Round(Block.SETTINGS, 5, (LAST,), (PLAIN,))
+    found = blocks.in_the_same_round(last, seen, 3, joined=APART)
+    assert found is not None
+    assert (found.block, found.replicate, found.anchors) == (Block.COMPILED, 5, ())
+    seen.numbers[LAST.case_id] = {3, 4, 6}
+    found = blocks.in_the_same_round(last, seen, 3, joined=APART)
+    assert found is not None
+    assert found.anchors == (LAST,)
 
 
 def test_replicates_beyond_the_least_are_of_all_blocks_with_their_anchors() -> None:
@@ -260,7 +307,8 @@ def test_a_machine_that_gets_twice_as_slow_in_the_run_makes_no_ratio(
     together: bool, of: Case
 ) -> None:
     found = [speedup(together, of, 2.0, seed) for seed in range(200)]
-    as_anchor = 5 if together else 10  # LAST in the rounds below
+    # LAST in the rounds below; the first round of a block is the last one of those above.
+    as_anchor = 4 if together else 8
     assert {one.n for one in found} == {5 + as_anchor if of == LAST else 5}
     # Without shared rounds the ratio would be off by a third or more: 2 ** (blocks apart).
     mean = math.fsum(one.log for one in found) / len(found)

@@ -67,6 +67,27 @@ def test_a_torch_without_dynamo_and_inductor_is_used_without_them(
     assert sys.modules[torch_private.INDUCTOR] is None
 
 
+@pytest.mark.slow
+def test_vector_instructions_are_checked_once_for_all_children() -> None:
+    found = importlib.import_module(torch_private.VECTORS).valid_vec_isa_list
+    found.cache_clear()
+    torch_private.check_vector_instructions()
+    assert found.cache_info().currsize == 1
+
+
+def test_a_torch_that_cannot_check_vector_instructions_leaves_it_to_its_cases(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_compiler() -> None:
+        raise RuntimeError("no C++ compiler")
+
+    module = importlib.import_module(torch_private.VECTORS)
+    monkeypatch.setattr(module, "pick_vec_isa", no_compiler)
+    torch_private.check_vector_instructions()
+    monkeypatch.setitem(sys.modules, torch_private.VECTORS, None)
+    torch_private.check_vector_instructions()
+
+
 def test_dynamo_counts_what_it_did() -> None:
     counters = torch_private.dynamo_counters()
     assert counters["no such kind"]["no such count"] == 0

@@ -46,11 +46,12 @@ print(json.dumps(found))
 
 IMPORT = """
 import ctypes, json, sys
+from bench.core.protocol import Hello
 from bench.worker import fork_server_process
 from bench.worker.device import torch_private
 
 torch_private.import_inductor = lambda: ctypes.CDLL(sys.argv[1]).cuInit(0)
-unshared = fork_server_process._import(["json"], inductor=True)
+unshared = fork_server_process._import(Hello(modules=("json",), inductor=True))
 print(json.dumps([unshared, fork_server_process._not_shared(unshared)]))
 """
 
