@@ -20,6 +20,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.commands import machine_peaks, provenance
+from bench.commands.early_start import EarlyStart
 from bench.commands.machine_peaks import MachinePeaks
 from bench.core import decode
 from bench.core.errors import UserError
@@ -35,7 +36,7 @@ from bench.engine.run_estimate import estimate
 from bench.engine.scheduler import Known, OneOff, Runner, RunSoFar
 from bench.engine.spent import Spent
 from bench.engine.workers import Experience, WorkerPool, opened
-from bench.host import allocators, environment, gpu_driver, preflight, probe, wait_policy
+from bench.host import allocators, environment, gpu_driver, helper, preflight, probe, wait_policy
 from bench.host.probed import Probe, Source
 from bench.plan import config, digest, expand
 from bench.plan.case_costs import with_budget
@@ -128,6 +129,7 @@ class _Begun:
     others: Sequence[preflight.Other] | None = None  # None: not looked at yet
     shard: Shard = WHOLE
     known: Known | None = None
+    early: EarlyStart | None = None  # fork servers that start already
 
 
 def run(asked: Asked) -> int:
@@ -137,9 +139,12 @@ def run(asked: Asked) -> int:
 
 def measured(asked: Asked, console: Console) -> Ran:
     """Measure, and write a run directory."""
-    begun = _resume(asked) if asked.resume else _planned(asked, console)
-    if begun is None:
-        return Ran(None, OK)
+    with EarlyStart() as early:
+        begun = _resume(asked) if asked.resume else _planned(asked, console, early)
+        return Ran(None, OK) if begun is None else _measured(begun, console)
+
+
+def _measured(begun: _Begun, console: Console) -> Ran:
     _say_what_is_here(begun, console)
     for text in machine_peaks.told(begun.machine):
         tables.say(console, text)
@@ -174,7 +179,7 @@ def for_a_busy_machine(
     return dataclasses.replace(settings, run=chosen)
 
 
-def _planned(asked: Asked, console: Console) -> _Begun | None:
+def _planned(asked: Asked, console: Console, early: EarlyStart) -> _Begun | None:
     """Plan a new run and make its directory; None if its cases were only listed."""
     settings = config_of(asked)
     shard = WHOLE
@@ -182,6 +187,12 @@ def _planned(asked: Asked, console: Console) -> _Begun | None:
         shard, settings = _sharded(asked.shard, settings)
     if asked.out and not asked.list_only:
         run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
+    others = None
+    if not asked.list_only:
+        others = preflight.other_processes(own=helper.early_processes())  # before ours start
+        if asked.quick:
+            settings = for_a_busy_machine(settings, others, console)
+        early.begin(settings, own_options(settings.run, shard))
     found = provenance.look(settings)
     planned = expand.make(
         settings,
@@ -202,10 +213,6 @@ def _planned(asked: Asked, console: Console) -> _Begun | None:
         own = own_options(settings.run, shard)
         listing.show(planned, estimate(planned, own), found.names, console)
         return None
-    others = None
-    if asked.quick:
-        others = preflight.other_processes()
-        settings = for_a_busy_machine(settings, others, console)
     _say_what_is_planned(planned, console)
     if settings.chosen_without_file:
         tables.say(console, brief.of(planned.cases, planned.largest))
@@ -218,7 +225,7 @@ def _planned(asked: Asked, console: Console) -> _Begun | None:
     begun = _begin(asked, settings, found, planned, largest_batches)
     if shard is not WHOLE:
         begun = _as_shard(begun, shard, asked_for)
-    return dataclasses.replace(begun, known=asked.known, others=others)
+    return dataclasses.replace(begun, known=asked.known, others=others, early=early)
 
 
 def _sharded(text: str, settings: config.Config) -> tuple[Shard, config.Config]:
@@ -568,6 +575,7 @@ def _measure_alone(begun: _Begun, console: Console) -> _Ended:
             began_s=_budget_began_s(begun, start),
             one_off=_peaks(begun, bar.note),
             shard=begun.shard,
+            starting=begun.early.taken() if begun.early else None,
             spent=Spent(imports_s=start - began_s),
         )
         try:

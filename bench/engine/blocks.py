@@ -173,6 +173,17 @@ class Blocks:
             return None
         return self._under_number(found, last.replicate, seen)
 
+    def asked_in(self, one: Round, seen: SoFar, least: int, *, joined: Joined) -> tuple[Case, ...]:
+        """Return the cases of a round, and of the blocks that begin in it."""
+        found = dict[Case, None]()
+        part: Round | None = one
+        while part is not None:
+            found |= dict.fromkeys((*part.own, *part.anchors, *part.later))
+            part = self.in_the_same_round(
+                part, _After(seen, one.replicate, found), least, joined=joined
+            )
+        return tuple(found)
+
     def together(self, seen: SoFar, wanted: int) -> Round | None:
         """Return a round of all cases that have fewer replicates; None if there are none.
 
@@ -292,6 +303,22 @@ class Blocks:
             anchors=missing(found.anchors),
             later=missing(found.later),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _After:
+    """The results when these cases have a replicate of this number as well."""
+
+    before: SoFar
+    number: int
+    cases: Collection[Case]
+
+    def replicates(self, case: Case) -> Collection[int]:
+        found = self.before.replicates(case)
+        return {*found, self.number} if case in self.cases else found
+
+    def given_up(self, case: Case) -> bool:
+        return self.before.given_up(case)
 
 
 @dataclass(frozen=True, slots=True)

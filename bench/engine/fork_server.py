@@ -69,6 +69,7 @@ class ForkServer:
         cpu_only: bool = False,
         wait_policy: WaitPolicy = "default",
         say: Callable[[str], None] = lambda _: None,
+        spawned: Callable[["subprocess.Popen[bytes]"], None] = lambda _: None,
     ) -> None:
         """Start it.  Raises StartError.
 
@@ -78,8 +79,10 @@ class ForkServer:
         inductor: import torch's compiler once as well; `unshared` has COMPILER where it cannot be.
         cpu_only: all its children compute on the CPU: accelerators are hidden from them.
         say:     is told, a line each, why cases of this process take longer to start.
+        spawned: is given each process that is spawned, before it is waited for; what it raises
+                 ends the start.
         """
-        self._say = say
+        self._say, self._spawned = say, spawned
         environment = {**allocators.environment(allocator, os.environ), **place.environment()}
         environment = wait_policies.environment(wait_policy, environment)
         self._place = place
@@ -143,6 +146,7 @@ class ForkServer:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is handled by the owner
             )
+        self._spawned(self._process)
 
     @property
     def dead(self) -> bool:

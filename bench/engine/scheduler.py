@@ -192,6 +192,8 @@ class Runner:
     one_off: is done after the first round, where it fits in; else when all blocks are through.
     began_s: by the clock, when the command began: its budget counts from there; None: now.
     shard:   decides the numbers of the replicates; `run.replicates` is how many it takes.
+    starting: the interpreters of the round that follows, which start already; they are ended if it
+             needs others.
     """
 
     plan: Plan
@@ -206,6 +208,7 @@ class Runner:
     shard: Shard = WHOLE
     spent: Spent = field(default_factory=Spent)
     start: Callable[..., ForkServer] = ForkServer
+    starting: Starting | None = None
     _blocks: Blocks = field(init=False, repr=False)
     _deadline: policy.Deadline = field(init=False, repr=False)
     _extras: policy.Deadline = field(init=False, repr=False)
@@ -219,7 +222,6 @@ class Runner:
     _joined: dict[Block, bool] = field(default_factory=dict, repr=False)
     _disturbed_in_a_row: int = 0
     _started_s: float = 0.0  # that the interpreters of a round took to start at most
-    _next: Starting | None = None  # the interpreters of the round that follows
     _counted: int = 0  # cases whose static metrics were looked for in this session
     _counting_s: float = 0.0  # that they took
     # Protects everything that the threads of several devices share; they measure outside it.
@@ -331,7 +333,7 @@ class Runner:
 
     def _following(self) -> Round | None:
         """Return the round that comes after this one, as far as is known."""
-        if self._wanted > self.run.first_replicates or self._all_fits():
+        if self._is_of_all or self._all_fits():
             return self._blocks.together(self._planned_on, self.run.replicates)
         return self._next_round()
 
@@ -380,15 +382,18 @@ class Runner:
 
     def _next_part(self, last: Round) -> Round | None:
         """Return what else is measured in this round: the first replicate of the block below."""
-        while found := self._in_the_same_round(last, self._planned_on):
-            if not self._is_put_off(found):
+        while not self._is_of_all:
+            found = self._blocks.in_the_same_round(
+                last, self._planned_on, self._wanted, joined=self._joined
+            )
+            if found is None or not self._is_put_off(found):
                 return found
         return None
 
-    def _in_the_same_round(self, last: Round, seen: blocks.SoFar) -> Round | None:
-        if self._wanted > self.run.first_replicates:  # the rounds are of all blocks
-            return None
-        return self._blocks.in_the_same_round(last, seen, self._wanted, joined=self._joined)
+    @property
+    def _is_of_all(self) -> bool:
+        """Whether the rounds are of all blocks."""
+        return self._wanted > self.run.first_replicates
 
     def _is_put_off(self, one: Round) -> bool:
         """Return whether some of the cases are put off, so that another round is to be planned."""
@@ -397,14 +402,9 @@ class Runner:
 
     def _served_in(self, one: Round) -> tuple[Case, ...]:
         """Return the cases that the interpreters of a round may be asked for."""
-        found = dict[Case, None]()
-        part: Round | None = one
-        while part is not None:
-            found |= dict.fromkeys((*part.own, *part.anchors, *part.later))
-            part = self._in_the_same_round(
-                part, _Planned(self.seen, self._put_off, one.replicate, found)
-            )
-        return tuple(found)
+        if self._is_of_all:
+            return (*one.own, *one.anchors)
+        return self._blocks.asked_in(one, self._planned_on, self._wanted, joined=self._joined)
 
     def _count(self, one: Round, pool: WorkerPool) -> None:
         """Count what is due, and go on while the interpreters of the next round start.
@@ -869,26 +869,27 @@ class Runner:
     def _start_next(self, now: Round) -> None:
         """Begin to start the interpreters of the round that follows, if one does."""
         following = self._following()
-        if self._next is None and following and following.replicate != now.replicate:
-            self._next = Starting(self._pool(following, self._served_in(following)))
+        if self.starting is None and following and following.replicate != now.replicate:
+            self.starting = Starting(self._pool(following, self._served_in(following)))
 
     def _next_has_started(self) -> bool:
-        return self._next is None or self._next.ready
+        return self.starting is None or self.starting.ready
 
     def _drop_next(self) -> None:
-        if self._next is not None:
-            self._next.drop()
-            self._next = None
+        if self.starting is not None:
+            self.starting.drop()
+            self.starting = None
 
     @contextlib.contextmanager
     def _opened(self, one: Round, cases: Sequence[Case]) -> Iterator[WorkerPool]:
         """Start interpreters for this round.  Raises StartError."""
         pool = self._pool(one, cases)
         begin_s = self.clock()
-        if self._next is not None and self._next.pool.serves_as(pool):
-            pool, self._next = self._next.started(), None
-        else:
-            self._drop_next()
+        if self.starting is not None and self.starting.pool.serves_as(pool):
+            pool.take_over(self.starting.started())
+            self._started_s = max(self._started_s, self.starting.took_s)
+            self.starting = None
+        self._drop_next()
         with opened(pool):
             waited_s = self.clock() - begin_s
             self._started_s = max(self._started_s, waited_s)
@@ -898,19 +899,13 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """The results that the next rounds are planned on.
-
-    expected: cases that will have a replicate of this number as well.
-    """
+    """The results that the next rounds are planned on."""
 
     seen: RunSoFar
     put_off: Collection[str]
-    number: int = 0
-    expected: Collection[Case] = ()
 
     def replicates(self, case: Case) -> frozenset[int]:
-        found = self.seen.replicates(case)
-        return found | {self.number} if case in self.expected else found
+        return self.seen.replicates(case)
 
     def given_up(self, case: Case) -> bool:
         return case.case_id in self.put_off or self.seen.given_up(case)

@@ -4,6 +4,9 @@ All commands measure through it, so that one rule decides what is shared, starte
 """
 
 import contextlib
+import subprocess
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -38,6 +41,14 @@ class Experience:
         if (about or text) not in self.said:
             self.said.add(about or text)
             self.tell(text)
+
+    def take_over(self, other: "Experience") -> None:
+        """Know what the other one knows, and print what it is told from now on."""
+        if other is self:
+            return
+        for place, modules in other.unshared.items():
+            self.unshared.setdefault(place, set()).update(modules)
+        other.tell = self.tell_new
 
     def tell_host_times(self, entry: Entry) -> None:
         """Print, once, why a device or a case has host times alone, if it has."""
@@ -83,7 +94,9 @@ class WorkerPool:
     parallel: bool = False
     wait_policy: WaitPolicy = "default"
     _open: dict[ServerKind, ForkServer] = field(default_factory=dict)
+    _spawned: list["subprocess.Popen[bytes]"] = field(default_factory=list)
     _stopped: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # of these two
 
     @property
     def kinds(self) -> list[ServerKind]:
@@ -133,6 +146,7 @@ class WorkerPool:
                 cpu_only=devices == {"cpu"},
                 wait_policy=self.wait_policy,
                 say=self.experience.tell_new,
+                spawned=self._keep_spawned,
             )
             unshared |= server.unshared
             if self._stopped:  # meanwhile
@@ -140,9 +154,25 @@ class WorkerPool:
                 raise Stopped
         return server
 
+    def _keep_spawned(self, process: "subprocess.Popen[bytes]") -> None:
+        """Keep a process, so that `stop` ends it while it still imports.  Raises Stopped."""
+        with self._lock:
+            self._spawned.append(process)
+            if self._stopped:
+                process.kill()
+                raise Stopped
+
     def serves_as(self, other: "WorkerPool") -> bool:
         """Return whether this pool has the fork servers that the other one needs, and no more."""
-        return self._needs() == other._needs()
+        mine, theirs = (
+            (one.place, one.parallel, one.wait_policy, one._needs()) for one in (self, other)
+        )
+        return mine == theirs
+
+    def take_over(self, other: "WorkerPool") -> None:
+        """Use the fork servers of another pool that serves as this one; it then has none."""
+        self.experience.take_over(other.experience)
+        self._open, other._open = other._open, {}
 
     def _needs(self) -> dict[ServerKind, object]:
         """Return the imports and devices of each fork server."""
@@ -160,7 +190,11 @@ class WorkerPool:
 
     def stop(self) -> None:
         """Kill the fork servers, so that each thread that waits for one gets Stopped."""
-        self._stopped = True
+        with self._lock:
+            self._stopped = True
+            spawned = list(self._spawned)
+        for process in spawned:
+            process.kill()  # also of one that is not open yet
         for server in list(self._open.values()):
             server.kill()
 
@@ -177,7 +211,17 @@ class Starting:
     def __init__(self, pool: WorkerPool) -> None:
         self.pool = pool
         self._threads = ThreadPoolExecutor(max(1, len(pool.kinds)))
-        self._servers = [self._threads.submit(pool.server, kind) for kind in pool.kinds]
+        self._began_s = self._ended_s = time.monotonic()
+        self._servers = [self._threads.submit(self._start, kind) for kind in pool.kinds]
+
+    def _start(self, kind: ServerKind) -> None:
+        self.pool.server(kind)
+        self._ended_s = time.monotonic()
+
+    @property
+    def took_s(self) -> float:
+        """The seconds until the last of them had started."""
+        return self._ended_s - self._began_s
 
     @property
     def ready(self) -> bool:
@@ -190,7 +234,8 @@ class Starting:
         return self.pool
 
     def drop(self) -> None:
-        """End them, as soon as they have started."""
+        """End them, also while they import."""
+        self.pool.stop()
         self.started().close()
 
 

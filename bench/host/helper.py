@@ -86,6 +86,11 @@ def start_early(module: str) -> None:
     atexit.register(drop_early, module)
 
 
+def early_processes() -> list[int]:
+    """Return the numbers of the helpers that were started early and are not asked yet."""
+    return [started.process.pid for started in _early.values()]
+
+
 def drop_early(module: str) -> None:
     """End a helper that was started early and is not asked."""
     if started := _early.pop(module, None):

@@ -5,7 +5,7 @@ It reads /proc and /sys of Linux.  A check whose file is missing gives no warnin
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,8 +149,12 @@ def _named(others: Sequence[Other]) -> str:
 def other_processes(
     folders: KernelFolders | None = None,
     pause: Callable[[], None] = lambda: time.sleep(BUSY_CHECK_S),
+    own: Collection[int] = (),
 ) -> list[Other]:
-    """Return the other processes with what they computed during the pause, the busiest first."""
+    """Return the other processes with what they computed during the pause, the busiest first.
+
+    own: numbers of processes that this one has started, and that will have ended.
+    """
     proc = (folders or KernelFolders()).proc
     begun_s, before = _uptime_s(proc), {pid: ticks for pid, _, ticks in _ticks(proc)}
     pause()
@@ -160,6 +164,7 @@ def other_processes(
     found = [
         Other(pid, name, (ticks - before.get(pid, ticks)) / whole)
         for pid, name, ticks in _ticks(proc)
+        if int(pid) not in own
     ]
     return sorted(found, key=lambda one: -one.share)
 

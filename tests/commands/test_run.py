@@ -315,6 +315,6 @@ def test_the_list_of_a_machine_with_eight_gpus_names_the_time_of_each_device(
     lines = capsys.readouterr().out.splitlines()
     assert "  cuda:7: it is like cuda:0; --device cuda:7 or --device all measures it" in lines
     assert lines[-1] == (
-        "50 cases, about 11:26 (min:s): 24 cases on cpu (a CPU), 2:36; 26 cases on cuda:0 "
-        "(NVIDIA H100), 8:17"
+        "50 cases, about 11:12 (min:s): 24 cases on cpu (a CPU), 2:35; 26 cases on cuda:0 "
+        "(NVIDIA H100), 8:09"
     )

@@ -901,7 +901,7 @@ def test_no_interpreters_start_while_the_energy_of_the_machine_is_counted(
     def answer(job: str, one: Case, replicate: int) -> Answered:
         assert run is not None
         if job == "static_metrics":
-            starting.append(run.runner._next is not None)
+            starting.append(run.runner.starting is not None)
         return works(job, one, replicate)
 
     run = stage(answer, (PLAIN,), replicates=2, energy=energy)

@@ -1,6 +1,7 @@
 """The pool of workers with fork servers that answer from memory."""
 
 import dataclasses
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from bench.core.records import Failure, Measurement, to_line
 from bench.engine.fork_server import StartError
 from bench.engine.policy import tried
 from bench.engine.requests import request
-from bench.engine.workers import Experience, WorkerPool, opened
+from bench.engine.workers import Experience, Starting, Stopped, WorkerPool, opened
 from bench.host.interpreter import HERE, Place
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
@@ -42,6 +43,9 @@ class FakeServer:
         return Ended(how=Exited(0), wall_s=0.5)
 
     def close(self) -> None:
+        self.dead = True
+
+    def kill(self) -> None:
         self.dead = True
 
 
@@ -241,3 +245,60 @@ def test_parallel_devices_have_fork_servers_of_their_own(world: World) -> None:
             "servers-None-cuda-0.log",
             "servers-None-cuda-1.log",
         ]
+
+
+def test_a_pool_serves_as_another_of_the_same_interpreters_alone(world: World) -> None:
+    pool = world.pool()
+    assert pool.serves_as(world.pool(PLAIN, dataclasses.replace(PLAIN, batch=64)))
+    for other in (
+        world.pool(PLAIN, dataclasses.replace(PLAIN, allocator="system")),
+        world.pool(PLAIN, dataclasses.replace(PLAIN, compile="default")),
+        world.pool(PLAIN, dataclasses.replace(PLAIN, subject="my.net:Net")),
+        world.pool(PLAIN, place=Place(python="/other/python")),
+        dataclasses.replace(world.pool(), wait_policy="passive"),
+    ):
+        assert not pool.serves_as(other)
+
+
+def test_a_pool_takes_over_servers_and_what_they_told_of_unshared_modules(world: World) -> None:
+    world.unshared = frozenset({"convnet.network"})
+    said: list[str] = []
+    early, own = world.pool(), world.pool()
+    early.experience = Experience(tell=said.append)
+    starting = Starting(early)
+    own.take_over(starting.started())
+    with opened(own):
+        (server,) = world.servers
+        early.close()  # has none any more
+        assert not server.dead
+        assert world.ask(own).reason == "done"
+    assert server.dead
+    assert own.experience.unshared == {HERE: {"convnet.network"}}
+    assert (said, world.told) == (["forks do not work here"], [])
+    early.experience.tell_new("later")
+    assert world.told == ["later"]
+
+
+def test_servers_that_still_import_are_ended_by_a_drop(world: World) -> None:
+    importing, killed = threading.Event(), threading.Event()
+
+    class Process:
+        def kill(self) -> None:
+            killed.set()
+
+    def slow(**given: Any) -> FakeServer:
+        given["spawned"](Process())
+        importing.set()
+        assert killed.wait(30)
+        given["spawned"](Process())  # it was killed, so another is spawned
+        pytest.fail("a stopped pool spawns no process")
+
+    pool = world.pool()
+    pool.start = slow  # type: ignore[assignment]
+    starting = Starting(pool)
+    assert importing.wait(30)
+    assert not starting.ready
+    starting.drop()
+    assert starting.ready
+    with pytest.raises(Stopped):
+        pool.server_of(PLAIN)

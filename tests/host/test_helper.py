@@ -126,7 +126,9 @@ def test_a_helper_that_was_started_as_none_would_be_started_now_is_ended(
     helper.start_early("some.module")
     helper.start_early("some.module")
     assert len(started_with(own_python)) == 1
+    assert helper.early_processes() == [helper._early["some.module"].process.pid]
     helper.drop_early("some.module")
+    assert helper.early_processes() == []
     assert started_with(own_python) == []
 
 

@@ -232,6 +232,13 @@ def test_a_load_of_which_no_process_is_busy_now_names_those_that_did_the_most(lo
     assert said.count(": ") == 1  # where `bench doctor` divides it
 
 
+def test_a_process_that_this_one_has_started_is_none_of_the_others(tmp_path: Path) -> None:
+    lay(tmp_path, QUIET)
+    folders = preflight.KernelFolders(proc=tmp_path / "proc")
+    found = preflight.other_processes(folders, lambda: None, own=[31])
+    assert [one.pid for one in found] == ["32"]
+
+
 def test_who_woke_up_once_or_just_began_is_not_busy(look: Look) -> None:
     once = QUIET["proc/31/stat"].replace(" 500 20 ", " 505 20 ")
     new = QUIET["proc/31/stat"].replace("31", "33")

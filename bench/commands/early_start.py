@@ -1,0 +1,108 @@
+"""Start the fork servers of the first round while the probe still looks.
+
+Which ones that takes is guessed from the configuration, as if there were no accelerator.  The run
+takes them over if the plan needs the same ones, and ends them if it needs others.
+"""
+
+import contextlib
+import itertools
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.core.errors import UserError
+from bench.core.records import Case
+from bench.core.subject import parse
+from bench.engine.run_estimate import rounds
+from bench.engine.workers import Experience, Starting, WorkerPool
+from bench.host import allocators
+from bench.host.probed import Device, Probe, SubjectFound
+from bench.plan import expand
+from bench.plan.config import Config, RunOptions
+from bench.results.run_directory import Folders
+
+CPU = "cpu"
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd")  # of NVIDIA's and AMD's kernel driver
+NOT_LOOKED_AT = "it was not looked at yet"
+
+
+class EarlyStart:
+    """Fork servers that start early, and end with the block if no run takes them."""
+
+    def __init__(self) -> None:
+        self._starting: Starting | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if starting := self.taken():
+            starting.drop()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def begin(self, settings: Config, run: RunOptions) -> None:
+        """Start those that a run on the CPU will need first; none where that cannot be told.
+
+        run: the options of this machine's part of the run.
+        """
+        if not sys.platform.startswith("linux") or _may_use_accelerators(settings):
+            return
+        # A mistake in the configuration is told after the probe, with what that found.
+        with contextlib.suppress(UserError, OSError):
+            cases = _of_first_round(settings, run)
+            self._folder = tempfile.TemporaryDirectory(
+                prefix="bench-early-", ignore_cleanup_errors=True
+            )
+            here = Path(self._folder.name)
+            self._starting = Starting(
+                WorkerPool(
+                    cases=cases,
+                    folders=Folders(here, here),
+                    log=here / "early.log",
+                    timeout_s=run.timeout_s,
+                    experience=Experience(),
+                    wait_policy=run.wait_policy,
+                )
+            )
+
+    def taken(self) -> Starting | None:
+        """Return them, once: whoever takes them ends them."""
+        taken, self._starting = self._starting, None
+        return taken
+
+
+def _may_use_accelerators(settings: Config) -> bool:
+    if not any(map(os.path.exists, DRIVERS)):
+        return False
+    return any(set(sweep.axes.get("device", ())) != {CPU} for sweep in settings.sweeps)
+
+
+def _of_first_round(settings: Config, run: RunOptions) -> list[Case]:
+    """Return the cases that the first round may measure.  Raises UserError."""
+    wholes = {parse(name).whole for name in settings.subjects()}
+    found = SubjectFound(has_inputs=True, layers_error=NOT_LOOKED_AT)
+    plan = expand.make(
+        settings,
+        Probe(
+            torch="",
+            torch_details={},
+            devices={CPU: Device(name=CPU, shown=CPU)},
+            subjects=dict.fromkeys(wholes, found),
+        ),
+        as_plain_process=allocators.can_be_chosen(os.environ, platform.libc_ver()[0]),
+        finds_largest=True,
+    )
+    parts = rounds([*plan.cases, *plan.largest], run)
+    first = itertools.takewhile(lambda part: part.replicate == 0, parts)
+    return [case for part in first for case in (*part.own, *part.anchors, *part.later)]
