@@ -1,7 +1,8 @@
 """Start the fork servers of the first round while the probe still looks.
 
-Which ones that takes is guessed from the configuration, as if there were no accelerator.  The run
-takes them over if the plan needs the same ones, and ends them if it needs others.
+The configuration tells which ones, as if there were no accelerator.  They import torch meanwhile;
+modules of the user come after the probe.  The run takes the fork servers over if its plan needs the
+same ones, and ends them if it needs others.
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import os
 import platform
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,15 +28,17 @@ from bench.plan.config import Config, RunOptions
 from bench.results.run_directory import Folders
 
 CPU = "cpu"
-DRIVERS = ("/dev/nvidiactl", "/dev/kfd")  # of NVIDIA's and AMD's kernel driver
+# Of the kernel drivers of NVIDIA, of AMD, and of both under WSL.
+DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 NOT_LOOKED_AT = "it was not looked at yet"
 
 
 class EarlyStart:
-    """Fork servers that start early, and end with the block if no run takes them."""
+    """Fork servers that start early, and end with the block."""
 
     def __init__(self) -> None:
         self._starting: Starting | None = None
+        self._taken = False
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
@@ -46,10 +50,12 @@ class EarlyStart:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if starting := self.taken():
-            starting.drop()
-        if self._folder is not None:
-            self._folder.cleanup()
+        try:
+            if self._starting is not None:
+                self._starting.drop()  # one that a run has taken over has no servers any more
+        finally:
+            if self._folder is not None:
+                self._folder.cleanup()
 
     def begin(self, settings: Config, run: RunOptions) -> None:
         """Start those that a run on the CPU will need first; none where that cannot be told.
@@ -73,13 +79,20 @@ class EarlyStart:
                     timeout_s=run.timeout_s,
                     experience=Experience(),
                     wait_policy=run.wait_policy,
+                    modules_may_come=threading.Event(),
                 )
             )
+            self._starting.begin()
+
+    def go_on(self) -> None:
+        """Let them import the user's modules: the probe has done so."""
+        if self._starting is not None and self._starting.pool.modules_may_come is not None:
+            self._starting.pool.modules_may_come.set()
 
     def taken(self) -> Starting | None:
-        """Return them, once: whoever takes them ends them."""
-        taken, self._starting = self._starting, None
-        return taken
+        """Return them, once."""
+        taken, self._taken = self._taken, True
+        return None if taken else self._starting
 
 
 def _may_use_accelerators(settings: Config) -> bool:

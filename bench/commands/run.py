@@ -194,6 +194,7 @@ def _planned(asked: Asked, console: Console, early: EarlyStart) -> _Begun | None
             settings = for_a_busy_machine(settings, others, console)
         early.begin(settings, own_options(settings.run, shard))
     found = provenance.look(settings)
+    early.go_on()
     planned = expand.make(
         settings,
         found,

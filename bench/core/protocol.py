@@ -23,13 +23,13 @@ class Hello:
 
     modules: tuple[str, ...]
     inductor: bool  # torch's compiler as well
-    on_cpu: bool = False  # the compiler gets ready for the processor
+    vectors: str | None = None  # folder of its check for vector instructions; None: no check
 
     @classmethod
     def of_line(cls, line: str) -> Self:
         fields = json.loads(line)
         modules = tuple(fields["modules"])
-        return cls(modules=modules, inductor=fields["inductor"], on_cpu=fields["on_cpu"])
+        return cls(modules=modules, inductor=fields["inductor"], vectors=fields["vectors"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

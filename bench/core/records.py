@@ -341,8 +341,8 @@ class Row:
     )
     compile_cold_s: float | None = _column(
         "first call minus a steady call, with an empty compiler cache and one compiler thread, "
-        "unless TORCHINDUCTOR_COMPILE_THREADS says more; without the check for vector "
-        "instructions, which torch keeps: s"
+        "unless TORCHINDUCTOR_COMPILE_THREADS says more; without torch's check for vector "
+        "instructions, where cases are forked: s"
     )
     compile_warm_s: float | None = _column(
         "first call minus a steady call, with a filled compiler cache: s"

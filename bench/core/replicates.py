@@ -2,7 +2,7 @@
 
 
 def first(asked: int, least: int | None) -> int:
-    """Return how many replicates each case has before any has more.
+    """Return how many replicates each case has before any has more, where time is short.
 
     asked: `replicates` in [run].  least: `least_replicates`; None: all that are asked for.
     """

@@ -50,6 +50,9 @@ class Block(enum.IntEnum):
 
 # A block → the one below it, whose cases join its rounds where both fit into the budget.
 JOINS: Mapping[Block, Block] = {Block.PLAIN: Block.SETTINGS, Block.COMPILED: Block.LAYERS}
+# A block begins in the last round of those above if it gets so many replicates at least: in that
+# round its cases come after the bases of their ratios, so a drift would have a direction.
+SHARES_A_ROUND = 3
 # Which blocks the one below has joined; a block that is missing: not decided yet.
 Joined = Mapping[Block, bool]
 
@@ -156,7 +159,7 @@ class Blocks:
                 all_own,
                 self.anchors_of((*own, *below), seen),
                 below if first else (),
-                first=not self._begun(block, seen),
+                first=not any(seen.replicates(case) for case in self.members[block]),
             )
             return self._continued(found, seen) if resumed else found
         return None
@@ -166,10 +169,11 @@ class Blocks:
     ) -> Round | None:
         """Return the first replicate of the next block, to be measured in the round of the last.
 
-        None if the blocks above it need further rounds, or if it has replicates already.
+        None if the blocks above it need further rounds, if it has replicates already, or if it gets
+        fewer than SHARES_A_ROUND.
         """
         found = self.next_round(seen, least, joined=joined)
-        if found is None or found.block <= last.block or not found.first:
+        if found is None or found.block <= last.block or not found.first or least < SHARES_A_ROUND:
             return None
         return self._under_number(found, last.replicate, seen)
 
@@ -209,7 +213,8 @@ class Blocks:
             if block in JOINS and joined.get(block) is not False:
                 own += self._needing(JOINS[block], seen, least)
             rounds = max((least - len(seen.replicates(case)) for case in own), default=0)
-            if block is not Block.PLAIN and not self._begun(block, seen):
+            shares = block is not Block.PLAIN and least >= SHARES_A_ROUND
+            if shares and any(not seen.replicates(case) for case in own):
                 rounds -= 1
             total += max(0, rounds) * len(self.anchors_of(own, seen))
         return total
@@ -221,6 +226,17 @@ class Blocks:
             return 0
         rounds = max(wanted - len(seen.replicates(case)) for case in found.own)
         return rounds * len(found.anchors)
+
+    def anchors_of(self, own: Sequence[Case], seen: SoFar) -> tuple[Case, ...]:
+        """Return the anchors of these cases that are not among them, nor given up."""
+        ids = {case.case_id for case in own}
+        found = {
+            one.case_id: one
+            for case in own
+            for one in self.anchors[case.case_id]
+            if one.case_id not in ids and not seen.given_up(one)
+        }
+        return tuple(found.values())
 
     def again(self, disturbed: Iterable[Case], block: Block, seen: SoFar) -> Round:
         """Return a replicate of cases that other work disturbed, with both sides of each ratio."""
@@ -252,20 +268,6 @@ class Blocks:
             for case in self.members[block]
             if len(seen.replicates(case)) < least and not seen.given_up(case)
         )
-
-    def _begun(self, block: Block, seen: SoFar) -> bool:
-        return any(seen.replicates(case) for case in self.members[block])
-
-    def anchors_of(self, own: Sequence[Case], seen: SoFar) -> tuple[Case, ...]:
-        """Return the anchors of these cases that are not among them, nor given up."""
-        ids = {case.case_id for case in own}
-        found = {
-            one.case_id: one
-            for case in own
-            for one in self.anchors[case.case_id]
-            if one.case_id not in ids and not seen.given_up(one)
-        }
-        return tuple(found.values())
 
     def _numbers(self, seen: SoFar) -> set[int]:
         return {number for case in self._all() for number in seen.replicates(case)}

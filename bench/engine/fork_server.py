@@ -69,7 +69,8 @@ class ForkServer:
         cpu_only: bool = False,
         wait_policy: WaitPolicy = "default",
         say: Callable[[str], None] = lambda _: None,
-        spawned: Callable[["subprocess.Popen[bytes]"], None] = lambda _: None,
+        vectors: Path | None = None,
+        spawned: Callable[["ForkServer"], None] = lambda _: None,
     ) -> None:
         """Start it.  Raises StartError.
 
@@ -79,10 +80,12 @@ class ForkServer:
         inductor: import torch's compiler once as well; `unshared` has COMPILER where it cannot be.
         cpu_only: all its children compute on the CPU: accelerators are hidden from them.
         say:     is told, a line each, why cases of this process take longer to start.
-        spawned: is given each process that is spawned, before it is waited for; what it raises
-                 ends the start.
+        vectors: with `inductor`, the folder of torch's check for vector instructions, which is made
+                 once for all children; None: none of them compiles for the CPU.
+        spawned: is called when a process is spawned, before that imports modules and is waited for;
+                 it may wait itself, and what it raises ends the start.
         """
-        self._say, self._spawned = say, spawned
+        self._say, self._tell_spawned = say, spawned
         environment = {**allocators.environment(allocator, os.environ), **place.environment()}
         environment = wait_policies.environment(wait_policy, environment)
         self._place = place
@@ -96,7 +99,7 @@ class ForkServer:
         self._mark = orphans.mark()
         environment |= self._mark
         self._inductor = inductor
-        self._cpu_only = cpu_only
+        self._vectors = vectors
         shared = list(modules)
         while True:
             try:
@@ -121,7 +124,8 @@ class ForkServer:
         self, environment: Mapping[str, str], modules: Sequence[str], log: Path, limit_s: float
     ) -> Started:
         """Start the process, and start it again if something killed it.  Raises StartError."""
-        hello = Hello(modules=tuple(modules), inductor=self._inductor, on_cpu=self._cpu_only)
+        vectors = str(self._vectors.absolute()) if self._vectors else None
+        hello = Hello(modules=tuple(modules), inductor=self._inductor, vectors=vectors)
         for left in reversed(range(TRIES)):
             self._spawn(environment, log)
             self._send(to_line(hello))
@@ -146,7 +150,7 @@ class ForkServer:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is handled by the owner
             )
-        self._spawned(self._process)
+        self._tell_spawned(self)
 
     @property
     def dead(self) -> bool:

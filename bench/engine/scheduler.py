@@ -36,6 +36,7 @@ from bench.engine.requests import request
 from bench.engine.spent import Spent
 from bench.engine.workers import Experience, Starting, WorkerPool, opened
 from bench.host import rapl
+from bench.plan.case_costs import costs_of
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results.journal import Journal
@@ -221,7 +222,7 @@ class Runner:
     # Blocks → whether the block below runs in their rounds; not there: not decided yet.
     _joined: dict[Block, bool] = field(default_factory=dict, repr=False)
     _disturbed_in_a_row: int = 0
-    _started_s: float = 0.0  # that the interpreters of a round took to start at most
+    _started_s: float = 0.0  # that the interpreters of the last round took to start
     _counted: int = 0  # cases whose static metrics were looked for in this session
     _counting_s: float = 0.0  # that they took
     # Protects everything that the threads of several devices share; they measure outside it.
@@ -237,6 +238,13 @@ class Runner:
 
         KeyboardInterrupt passes through; the journal then holds what was finished.
         """
+        try:
+            return self._measure()
+        finally:
+            self._drop_next()
+            self._say_what_was_put_off()
+
+    def _measure(self) -> bool:
         begun_s = self.clock() if self.began_s is None else self.began_s
         budget_s, extras_s = self.run.budget_s, self.run.extras_s
         self._deadline = policy.Deadline(budget_s, self.clock, begun_s)
@@ -248,70 +256,64 @@ class Runner:
         for block, below in JOINS.items():
             if budget_s is None or any(map(self.seen.measured, self._cases(below))):
                 self._joined[block] = True
-        try:
-            if not self._all_blocks():
-                return False
-            if not self._beyond_the_least():
-                self._say_what_was_not_counted()
-                return False
-            for block in sorted(self._begun):  # not before: a repeat would cost others theirs
-                self._again(block)
-            counted = self._rest_of_one_off()
-            self._say_what_was_not_counted()
-            if not counted:
-                return False
-            self._further()
-        finally:
-            self._drop_next()
-            self._say_what_was_put_off()
+        if not self._all_rounds():
+            return False
+        for block in sorted(self._begun):  # not before: a repeat would cost others theirs
+            self._again(block)
+        counted = self._rest_of_one_off()
+        self._say_what_was_not_counted()
+        if not counted:
+            return False
+        self._further()
         return not self._put_off_for_want()
 
-    def _all_blocks(self) -> bool:
-        """Every block has its least replicates, or is given up.  False: the budget is spent."""
+    def _all_rounds(self) -> bool:
+        """Measure all that is asked for.  False: the budget is spent."""
         resumed = bool(self.seen.outcomes)
         while one := self._next_round(resumed=resumed):
-            resumed = False
-            if not self._round(one) and self._left():
-                where = f"replicate {one.replicate + 1}"
-                missing = self._what_is_missing(self._wanted)
-                self.watcher.note(self._deadline.said(f"{where}: {missing}"))
-                return False
-            if self._all_fits():
-                return True
-        return True
-
-    def _beyond_the_least(self) -> bool:
-        """Measure what is asked for beyond the least, in rounds of all blocks.
-
-        The one-off work is worth more: where not all fits into the budget, it comes before.
-        False: the budget is spent.
-        """
-        least = self._wanted
-        if least >= self.run.replicates:
-            return True
-        if not self._all_fits():
-            self._rest_of_one_off()
-        self._wanted = self.run.replicates
-        joined = {below for block, below in JOINS.items() if self._joined.get(block)}
-        while one := self._blocks.together(self._planned_on, self._wanted):
-            self._begun.update(block for block in Block if block not in joined)
-            if not self._round(one) and (left := self._left_of(self.plan.cases)):
-                lacking = self._what_is_missing(least)
-                beyond = f"{number_of(left, 'replicate')} beyond the first {least} of each case"
-                missing = f": {lacking}" if lacking else f"; not measured: {beyond}"
-                where = f"replicate {one.replicate + 1}{missing}"
+            if not self._round(one, alone=resumed) and self._left():
+                where = f"replicate {one.replicate + 1}{self._what_is_missing()}"
                 self.watcher.note(self._deadline.said(where))
+                if self._is_of_all:
+                    self._say_what_was_not_counted()
                 return False
+            resumed = False
         return True
+
+    def _next_round(self, *, resumed: bool) -> Round | None:
+        """Return the round to be measured now, and decide how many replicates are wanted.
+
+        Where rounds of all blocks are what is left, but not all fits into the budget, the one-off
+        work comes before them: it is worth more.
+        """
+        one, self._wanted = self._planned_round(resumed=resumed)
+        if one is not None and self._is_of_all and not self._all_fits():
+            self._rest_of_one_off()
+        return one
+
+    def _planned_round(self, *, resumed: bool = False) -> tuple[Round | None, int]:
+        """Return the round that follows, and the replicates that are wanted in it.
+
+        It is of a block that lacks its least replicates; else, or if all fits in, of all blocks.
+        """
+        seen, least = self._planned_on, self.run.first_replicates
+        if not self._all_fits():
+            one = self._blocks.next_round(seen, least, joined=self._joined, resumed=resumed)
+            if one is not None:
+                return one, least
+        return self._blocks.together(seen, self.run.replicates), self.run.replicates
 
     def _all_fits(self) -> bool:
         """Return whether rounds of all blocks can measure all that is still asked for in time.
 
-        False, too, while a case was not measured yet, and if nothing is asked for beyond the least.
+        It is False, too, while a case was not measured yet, and if nothing is asked for beyond the
+        least.
         """
         wanted, seen = self.run.replicates, self._planned_on
         found = self._blocks.together(seen, wanted)
-        if self._wanted >= wanted or found is None or not all(map(self.seen.of, found.own)):
+        if self.run.first_replicates >= wanted or found is None:
+            return False
+        if not all(map(self.seen.of, found.own)):
             return False
         left_s = self._deadline.left_s
         if left_s is None:
@@ -322,44 +324,42 @@ class Runner:
         rounds = max(self._missing_of(case, wanted) for case in found.own)
         round_s = self._started_s + sum(map(self._expected_s, found.anchors))
         peaks_s = self.one_off.expected_s if self.one_off else 0.0
-        counted_s = self._counting_s / max(1, self._counted)
-        counting_s = len(self._without_static_metrics()) * counted_s
+        counting_s = sum(map(self._counting_s_of, self._without_static_metrics()))
         return outcomes_s + rounds * round_s + peaks_s + counting_s <= left_s
 
-    def _next_round(self, *, resumed: bool = False) -> Round | None:
-        return self._blocks.next_round(
-            self._planned_on, self._wanted, joined=self._joined, resumed=resumed
-        )
+    def _counting_s_of(self, case: Case) -> float:
+        """Return the seconds that the static metrics of a case will probably take."""
+        return self._counting_s / self._counted if self._counted else costs_of(case).metrics_s
 
-    def _following(self) -> Round | None:
-        """Return the round that comes after this one, as far as is known."""
-        if self._is_of_all or self._all_fits():
-            return self._blocks.together(self._planned_on, self.run.replicates)
-        return self._next_round()
-
-    def _what_is_missing(self, wanted: int) -> str:
-        """Return the blocks that lack some of so many replicates, in words; empty: none."""
-        return "; ".join(
+    def _what_is_missing(self) -> str:
+        """Return the blocks that lack some of their least replicates, or else what is beyond."""
+        least = self.run.first_replicates
+        lacking = "; ".join(
             f"{name}: {number_of(count, 'outcome')} {'is' if count == 1 else 'are'} missing"
             for block, name in BLOCK_NAMES.items()
-            if (count := self._left_of(self._cases(block), wanted))
+            if (count := self._left_of(self._cases(block), least))
         )
+        if lacking:
+            return f": {lacking}"
+        left = number_of(self._left_of(self.plan.cases), "replicate")
+        return f"; not measured: {left} beyond the first {least} of each case"
 
-    def _round(self, one: Round) -> bool:
+    def _round(self, one: Round, *, alone: bool) -> bool:
         """Measure one replicate, and the first one of the block below if it is the last of its own.
 
-        False: the budget is spent.
+        alone: not that of the block below: the bases of its ratios may be those of an earlier
+               session.  False: the budget is spent.
         """
         if self._deadline.spent:
             return False
         if self._is_put_off(one):
             return True  # without these cases another round is next
-        with self._opened(one, self._served_in(one)) as pool:
+        with self._opened(one, self._served_in(one, self._wanted)) as pool:
             part: Round | None = one
             while part is not None:
                 if not self._part(part, pool):
                     return False
-                part = self._next_part(part)
+                part = None if alone else self._next_part(part, pool)
             self._do_one_off()
             self._count(one, pool)
         return True
@@ -369,7 +369,9 @@ class Runner:
 
         False: the budget is spent.
         """
-        self._begun.add(one.block)
+        with_another = {below for block, below in JOINS.items() if self._joined.get(block)}
+        here = [*Block] if self._is_of_all else [one.block]
+        self._begun.update(block for block in here if block not in with_another)
         begin_s = self.clock()
         order = one.order(self.run.seed)
         if not self._measure_all(order, one, pool):
@@ -380,13 +382,15 @@ class Runner:
             return not joined or self._measure_all(one.order_of_later(self.run.seed), one, pool)
         return True
 
-    def _next_part(self, last: Round) -> Round | None:
+    def _next_part(self, last: Round, pool: WorkerPool) -> Round | None:
         """Return what else is measured in this round: the first replicate of the block below."""
         while not self._is_of_all:
             found = self._blocks.in_the_same_round(
                 last, self._planned_on, self._wanted, joined=self._joined
             )
-            if found is None or not self._is_put_off(found):
+            if found is None or not {*found.own, *found.later} <= {*pool.cases}:
+                return None  # the interpreters of this round lack what those cases need
+            if not self._is_put_off(found):
                 return found
         return None
 
@@ -400,16 +404,16 @@ class Runner:
         cases = (*one.anchors, *one.own)
         return any(self._put_off_this_time(case, self._deadline) for case in cases)
 
-    def _served_in(self, one: Round) -> tuple[Case, ...]:
+    def _served_in(self, one: Round, wanted: int) -> tuple[Case, ...]:
         """Return the cases that the interpreters of a round may be asked for."""
-        if self._is_of_all:
+        if wanted > self.run.first_replicates:
             return (*one.own, *one.anchors)
-        return self._blocks.asked_in(one, self._planned_on, self._wanted, joined=self._joined)
+        return self._blocks.asked_in(one, self._planned_on, wanted, joined=self._joined)
 
     def _count(self, one: Round, pool: WorkerPool) -> None:
         """Count what is due, and go on while the interpreters of the next round start.
 
-        Nothing is timed meanwhile.  An energy is: importing torch would add to it.
+        Nothing is timed meanwhile.  Where energy is counted none start: it would include theirs.
         """
         if not self._without_static_metrics():
             return
@@ -430,13 +434,14 @@ class Runner:
     def _to_be_counted(self) -> list[Case]:
         """Return the cases to count now, so that counting costs no replicate of other cases.
 
-        Those of the plain cases follow their first replicate, the others' follow their last.
+        Those of the plain cases follow their first replicate, the others' come before their last:
+        in their last round a block below begins, which may take minutes.
         """
         plain = {case.case_id for case in self._cases(Block.PLAIN)}
         return [
             case
             for case in self._without_static_metrics()
-            if case.case_id in plain or len(self.seen.replicates(case)) >= self._wanted
+            if case.case_id in plain or self._missing_of(case) <= 1
         ]
 
     def _fits(self, one: Round, first_s: float) -> bool:
@@ -449,7 +454,8 @@ class Runner:
             return True
         wanted = self._settings_wanted if one.block is Block.PLAIN else self._layers_wanted
         rounds = max(map(self._missing_of, (*self._cases(one.block), *one.later)), default=0)
-        anchors = self._blocks.anchors_of((*one.own, *one.later), self._planned_on)
+        members = (*self._cases(one.block), *one.later)
+        anchors = self._blocks.anchors_of(members, self._planned_on)
         anchors_s = sum(map(self._wall_s, anchors))
         return blocks.fits(
             wanted(one, first_s),
@@ -767,29 +773,39 @@ class Runner:
 
     def _do_one_off(self) -> None:
         if self.one_off and self._may_do_one_off(self.one_off.expected_s):
+            if self.starting is not None:
+                self.starting.started()  # nothing may run beside what is timed
             begin_s = self.clock()
             self.one_off.work()
             self.one_off = None
             self.spent.one_off_s += self.clock() - begin_s
 
-    def _may_do_one_off(self, cost_s: float) -> bool:
-        """Return whether it fits: into its share of the budget, after all blocks into the rest."""
+    def _may_do_one_off(self, cost_s: float, lowest: Block = Block.LAYERS) -> bool:
+        """Return whether it fits: into its share of the budget, after all blocks into the rest.
+
+        lowest: it costs no replicate of this block and those above.
+        """
         budget_s, left_s = self._extras.budget_s, self._extras.left_s
         if budget_s is None or left_s is None:
             return True
         if self._left():
             fits = self.spent.one_off_s + cost_s <= ONE_OFF_SHARE * budget_s
-            return fits and self._replicates_fit(cost_s)
+            return fits and self._replicates_fit(cost_s, lowest)
         return not self._extras.spent and cost_s <= left_s
 
-    def _replicates_fit(self, beside_s: float) -> bool:
-        """Return whether what is left to measure will probably end in time, beside so much else."""
+    def _replicates_fit(self, beside_s: float, lowest: Block) -> bool:
+        """Return whether what is left to measure will probably end in time, beside so much else.
+
+        lowest: of this block and those above.
+        """
         left_s = self._deadline.left_s
-        took = [one.wall_s for case in self.plan.cases for one in self.seen.of(case)]
+        cases = [case for block in Block if block <= lowest for case in self._cases(block)]
+        took = [one.wall_s for case in cases for one in self.seen.of(case)]
         if left_s is None or not took:
             return True
-        rounds = max(map(self._missing_of, self.plan.cases), default=0)
-        needed_s = self._left() * statistics.fmean(took) + rounds * self._started_s
+        rounds = max(map(self._missing_of, cases), default=0)
+        left = self._left() if lowest is Block.LAYERS else self._left_of(cases)
+        needed_s = left * statistics.fmean(took) + rounds * self._started_s
         return needed_s + beside_s <= left_s
 
     def _without_static_metrics(self) -> list[Case]:
@@ -821,7 +837,9 @@ class Runner:
 
         took_s = 0.0
         for done, case in enumerate(cases):
-            if until() or not self._may_do_one_off(took_s / done if done else 0.0):
+            lowest = Block.LAYERS if case in self._cases(Block.LAYERS) else Block.SETTINGS
+            case_s = took_s / done if done else 0.0
+            if until() or not self._may_do_one_off(case_s, lowest):
                 return
             begin_s = self.clock()
             found = static_metrics.find(case, ask, self.folders, limit_s=self._one_off_limit_s)
@@ -868,9 +886,10 @@ class Runner:
 
     def _start_next(self, now: Round) -> None:
         """Begin to start the interpreters of the round that follows, if one does."""
-        following = self._following()
+        following, wanted = self._planned_round()
         if self.starting is None and following and following.replicate != now.replicate:
-            self.starting = Starting(self._pool(following, self._served_in(following)))
+            self.starting = Starting(self._pool(following, self._served_in(following, wanted)))
+            self.starting.begin()
 
     def _next_has_started(self) -> bool:
         return self.starting is None or self.starting.ready
@@ -887,12 +906,14 @@ class Runner:
         begin_s = self.clock()
         if self.starting is not None and self.starting.pool.serves_as(pool):
             pool.take_over(self.starting.started())
-            self._started_s = max(self._started_s, self.starting.took_s)
+            took_s = self.starting.took_s
             self.starting = None
+        else:
+            took_s = 0.0
         self._drop_next()
         with opened(pool):
             waited_s = self.clock() - begin_s
-            self._started_s = max(self._started_s, waited_s)
+            self._started_s = max(took_s, waited_s)
             self.spent.imports_s += waited_s
             yield pool
 

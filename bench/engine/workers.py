@@ -4,11 +4,10 @@ All commands measure through it, so that one rule decides what is shared, starte
 """
 
 import contextlib
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,9 +42,11 @@ class Experience:
             self.tell(text)
 
     def take_over(self, other: "Experience") -> None:
-        """Know what the other one knows, and print what it is told from now on."""
+        """Know what the other one knows, and print what it was told and will be told."""
         if other is self:
             return
+        for text in sorted(other.said):
+            self.tell_new(text)
         for place, modules in other.unshared.items():
             self.unshared.setdefault(place, set()).update(modules)
         other.tell = self.tell_new
@@ -94,9 +95,11 @@ class WorkerPool:
     parallel: bool = False
     wait_policy: WaitPolicy = "default"
     _open: dict[ServerKind, ForkServer] = field(default_factory=dict)
-    _spawned: list["subprocess.Popen[bytes]"] = field(default_factory=list)
+    # Is set when modules may be imported; until then the fork servers import torch alone.
+    modules_may_come: threading.Event | None = None
+    _spawned: list[ForkServer] = field(default_factory=list)  # not all of them are open yet
     _stopped: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock)  # of these two
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # of _spawned and _stopped
 
     @property
     def kinds(self) -> list[ServerKind]:
@@ -146,6 +149,7 @@ class WorkerPool:
                 cpu_only=devices == {"cpu"},
                 wait_policy=self.wait_policy,
                 say=self.experience.tell_new,
+                vectors=self._vectors(served),
                 spawned=self._keep_spawned,
             )
             unshared |= server.unshared
@@ -154,13 +158,19 @@ class WorkerPool:
                 raise Stopped
         return server
 
-    def _keep_spawned(self, process: "subprocess.Popen[bytes]") -> None:
-        """Keep a process, so that `stop` ends it while it still imports.  Raises Stopped."""
+    def _vectors(self, served: Sequence[Case]) -> Path | None:
+        compiles = any(one.compile != "off" and one.device == "cpu" for one in served)
+        return self.folders.scratch / "compile" / "vectors" if compiles else None
+
+    def _keep_spawned(self, server: ForkServer) -> None:
+        """Keep a fork server, so that `stop` ends it while it imports.  Raises Stopped."""
         with self._lock:
-            self._spawned.append(process)
-            if self._stopped:
-                process.kill()
-                raise Stopped
+            self._spawned.append(server)
+        if self.modules_may_come is not None:
+            self.modules_may_come.wait()
+        if self._stopped:
+            server.kill()
+            raise Stopped
 
     def serves_as(self, other: "WorkerPool") -> bool:
         """Return whether this pool has the fork servers that the other one needs, and no more."""
@@ -173,6 +183,7 @@ class WorkerPool:
         """Use the fork servers of another pool that serves as this one; it then has none."""
         self.experience.take_over(other.experience)
         self._open, other._open = other._open, {}
+        self._spawned, other._spawned = other._spawned, []
 
     def _needs(self) -> dict[ServerKind, object]:
         """Return the imports and devices of each fork server."""
@@ -193,9 +204,9 @@ class WorkerPool:
         with self._lock:
             self._stopped = True
             spawned = list(self._spawned)
-        for process in spawned:
-            process.kill()  # also of one that is not open yet
-        for server in list(self._open.values()):
+        if self.modules_may_come is not None:
+            self.modules_may_come.set()
+        for server in {id(one): one for one in (*spawned, *self._open.values())}.values():
             server.kill()
 
     def close(self) -> None:
@@ -212,7 +223,11 @@ class Starting:
         self.pool = pool
         self._threads = ThreadPoolExecutor(max(1, len(pool.kinds)))
         self._began_s = self._ended_s = time.monotonic()
-        self._servers = [self._threads.submit(self._start, kind) for kind in pool.kinds]
+        self._starts: list[Future[None]] = []
+
+    def begin(self) -> None:
+        """Start them, each in a thread of its own."""
+        self._starts = [self._threads.submit(self._start, kind) for kind in self.pool.kinds]
 
     def _start(self, kind: ServerKind) -> None:
         self.pool.server(kind)
@@ -226,7 +241,7 @@ class Starting:
     @property
     def ready(self) -> bool:
         """Return whether none of them is starting any more."""
-        return all(server.done() for server in self._servers)
+        return all(one.done() for one in self._starts)
 
     def started(self) -> WorkerPool:
         """Wait until all have started; `opened` starts again what could not be started here."""
@@ -245,9 +260,15 @@ def opened(*pools: WorkerPool) -> Iterator[None]:
     needed = [(pool, kind) for pool in pools for kind in pool.kinds]
     try:
         # All together take half as long: nothing is timed yet.
-        with ThreadPoolExecutor(max(1, len(needed))) as starting:
-            for started in [starting.submit(pool.server, one) for pool, one in needed]:
-                started.result()
+        with ThreadPoolExecutor(max(1, len(needed))) as threads:
+            starts = [threads.submit(pool.server, one) for pool, one in needed]
+            try:
+                for started in starts:
+                    started.result()
+            except KeyboardInterrupt:
+                for pool in pools:
+                    pool.stop()  # an import may hang
+                raise
         yield
     finally:
         for pool in pools:

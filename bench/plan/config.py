@@ -63,8 +63,8 @@ class RunOptions(pydantic.BaseModel):
 
     # Fresh interpreters for each case.
     replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] = 5
-    # So many of each case before any has more, each block of cases after the one above it; None:
-    # each block has all of its replicates before the next one.
+    # So many of each case before any has more, each block of cases after the one above it, unless
+    # all replicates fit into the budget; None: each block has all of them before the next one.
     least_replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] | None = None
     # Up to so many for a case whose interval is wide; None: twice as many, with a budget 100.
     max_replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] | None = None

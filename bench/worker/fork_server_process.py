@@ -124,8 +124,8 @@ def _import(hello: Hello) -> list[str]:
     before = import_effects.snapshot()
     if hello.inductor:
         torch_private.import_inductor()
-        if hello.on_cpu:
-            torch_private.check_vector_instructions()
+        if hello.vectors is not None:
+            torch_private.check_vector_instructions(Path(hello.vectors))
         now = import_effects.snapshot()
         if import_effects.DRIVER in import_effects.changes(before, now):
             unshared.append(COMPILER)

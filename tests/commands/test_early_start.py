@@ -37,8 +37,11 @@ class Started:
     every: Sequence["Started"] = ()
 
     def __init__(self, pool: WorkerPool) -> None:
-        self.pool, self.dropped = pool, False
+        self.pool, self.begun, self.dropped = pool, False, False
         Started.every = [*Started.every, self]
+
+    def begin(self) -> None:
+        self.begun = True
 
     def drop(self) -> None:
         self.dropped = True
@@ -108,18 +111,23 @@ def test_those_that_no_run_takes_end_and_leave_nothing() -> None:
         early.begin(settings, settings.run)
         raise KeyboardInterrupt
     (one,) = Started.every
+    assert one.begun
     assert one.dropped
     assert not one.pool.folders.scratch.exists()
 
 
-def test_those_that_a_run_takes_are_its_own() -> None:
+def test_a_run_takes_them_once_and_modules_come_after_the_probe() -> None:
     settings = config_of(Asked(subjects=("convnet",)))
     with EarlyStart() as early:
         early.begin(settings, settings.run)
+        (one,) = Started.every
+        assert one.pool.modules_may_come is not None
+        assert not one.pool.modules_may_come.is_set()
+        early.go_on()
+        assert one.pool.modules_may_come.is_set()
         assert early.taken() is not None
         assert early.taken() is None
-    (one,) = Started.every
-    assert not one.dropped
+    assert one.dropped  # it may have been interrupted before it took the servers over
 
 
 def test_where_an_accelerator_may_be_only_a_sweep_of_the_cpu_starts_early(

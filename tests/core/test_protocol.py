@@ -54,7 +54,7 @@ def test_a_process_lives_as_long_as_its_work_may_take_unless_it_waits_for_anothe
 
 
 def test_a_greeting_arrives_as_it_was_made() -> None:
-    hello = Hello(modules=("net", "torch.nn"), inductor=True, on_cpu=True)
+    hello = Hello(modules=("net", "torch.nn"), inductor=True, vectors="/run/vectors")
     assert Hello.of_line(to_line(hello)) == hello
 
 

@@ -277,12 +277,14 @@ def test_whether_both_fit_is_reckoned_from_what_the_first_round_took(
     assert fits(wanted, rounds=2, round_s=4, left_s=left_s) is expected
 
 
-def speedup(together: bool, of: Case, slowdown: float, seed: int) -> ratios.Estimate:
+def speedup(
+    together: bool, of: Case, slowdown: float, seed: int, least: int = 5
+) -> ratios.Estimate:
     """PLAIN / `of`, both of the same true time, on a machine that slows down in the run.
 
     slowdown: from the first to the last outcome, evenly: 2 = twice as slow.
     """
-    found = rounds(together=together, least=5)
+    found = rounds(together=together, least=least)
     order = [
         (measured, one.replicate)
         for one in found
@@ -316,6 +318,26 @@ def test_a_machine_that_gets_twice_as_slow_in_the_run_makes_no_ratio(
     intervals = [one.interval() for one in found]
     missed = sum(not low <= 1 <= high for low, high in filter(None, intervals))
     assert missed <= 20  # 10 are expected of 200
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("of", [LAST, COMPILED, COMPILED_LAST, LAYER])
+@pytest.mark.parametrize(("least", "most"), [(2, 0.01), (3, 0.01)])
+def test_a_machine_that_slows_down_by_a_tenth_in_the_run_moves_no_ratio_by_a_hundredth(
+    together: bool, of: Case, least: int, most: float
+) -> None:
+    found = [speedup(together, of, 1.1, seed, least) for seed in range(200)]
+    assert abs(math.fsum(one.log for one in found) / len(found)) < most
+
+
+def test_a_run_of_one_replicate_measures_the_bases_of_lower_blocks_in_their_own_round() -> None:
+    """Its rounds may be merged with those of other machines: no side may come first in all."""
+    found = rounds(together=True, least=1)
+    assert [(one.block, one.replicate) for one in found] == [
+        (Block.PLAIN, 0),
+        (Block.COMPILED, 1),
+    ]
+    assert set(found[1].anchors) == {PLAIN, LAST}
 
 
 def test_pairs_of_different_rounds_would_take_the_drift_for_a_speedup() -> None:

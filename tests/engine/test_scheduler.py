@@ -22,8 +22,11 @@ from bench.core.records import (
     StaticMetrics,
     to_line,
 )
+from bench.engine import policy
+from bench.engine.blocks import Block, Round
 from bench.engine.collect import DiskFull
 from bench.engine.scheduler import OneOff, Runner, RunSoFar
+from bench.engine.workers import WorkerPool
 from bench.host import rapl
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
@@ -678,7 +681,7 @@ def test_every_block_has_the_least_replicates_before_any_has_more(
     # More are measured in rounds of all blocks.
     numbers = {one: {number for found, number in order if found == one} for one in ALL_BLOCKS}
     assert all(5 in numbers[one] for one in (LAYER, COMPILED, LAST))
-    # Counted were the bases that the lower blocks measure again, in two rounds.
+    # The count has the bases that the lower blocks measure again, in two rounds.
     assert run.watched.left[0] == 20 + 2
 
 
@@ -830,11 +833,11 @@ def test_other_one_off_work_does_not_make_the_counted_figures_look_dear(
     assert jobs[:6] == ["measure"] * 3 + ["static_metrics"] * 3
 
 
-def test_the_counted_figures_of_settings_wait_for_their_replicates(
+def test_the_counted_figures_of_settings_wait_until_one_replicate_is_missing(
     stage: Callable[..., Stage],
 ) -> None:
     setting = dataclasses.replace(PLAIN, threads="1")
-    run = stage(cases=(PLAIN, setting), replicates=2)
+    run = stage(cases=(PLAIN, setting), replicates=3)
     assert run.runner.measure()
     asked = [(one.job, one.case) for one in run.asked if one.job != "reference"]
     assert asked.index(("static_metrics", PLAIN)) == 2
@@ -924,6 +927,141 @@ def test_the_interpreters_of_the_next_round_start_while_figures_are_counted(
     assert run.runner.measure()
     assert at == [0, 1]
     assert [one.job for one in run.asked if one.job != "reference"].count("measure") == 2
+
+
+@dataclass
+class FakeStarting:
+    """Stands for `Starting`: ready after so many looks."""
+
+    pool: Any
+    looks: int = 0
+    dropped: bool = False
+    took_s: float = 7.0
+
+    @property
+    def ready(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+    def started(self) -> Any:
+        return self.pool
+
+    def drop(self) -> None:
+        self.dropped = True
+
+
+def test_cases_are_counted_while_the_next_interpreters_start(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tuple(dataclasses.replace(PLAIN, threads=str(n)) for n in range(1, 9))
+    run = stage(cases=(PLAIN, *settings), replicates=3, energy=False)
+    made: list[int] = []
+
+    def start_next(runner: Runner, _: Any) -> None:
+        if not made:
+            runner.starting = FakeStarting(runner._pool(runner._next_round(resumed=False), ()), 3)  # type: ignore[assignment, arg-type]
+        made.append(1)
+
+    monkeypatch.setattr(Runner, "_start_next", start_next)
+    assert run.runner.measure()
+    jobs = [one.job for one in run.asked if one.job != "reference"]
+    first = jobs[jobs.index("static_metrics") :]
+    # The plain case, and a setting each time that the interpreters are not ready.
+    assert first.index("measure") == 1 + 3
+
+
+@pytest.mark.parametrize("serves", [True, False])
+def test_interpreters_that_start_already_are_taken_over_or_ended(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch, serves: bool
+) -> None:
+    run = stage(cases=(PLAIN,), replicates=1)
+    early = run.runner._pool(Round(Block.PLAIN, 0, (PLAIN,)), (PLAIN,))
+    early.server_of(PLAIN)
+    run.runner.starting = starting = FakeStarting(early)  # type: ignore[assignment]
+    monkeypatch.setattr(WorkerPool, "serves_as", lambda *_: serves)
+    started: list[Any] = []
+
+    def start(**given: Any) -> Any:
+        started.append(given)
+        return FakeForkServer(works, [])
+
+    run.runner.start = start
+    assert run.runner.measure()
+    assert starting.dropped is not serves
+    assert len(started) == (0 if serves else 1)
+    assert run.runner.starting is None
+
+
+def test_interpreters_that_nothing_asks_are_ended_however_the_run_ends(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(cases=(PLAIN,), replicates=1)
+    run.runner.starting = starting = FakeStarting(None)  # type: ignore[assignment]
+
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    run.watched.begin = interrupt  # type: ignore[method-assign, assignment]
+    with pytest.raises(KeyboardInterrupt):
+        run.runner.measure()
+    assert starting.dropped
+
+
+def test_after_a_resume_a_block_does_not_begin_in_the_round_that_was_interrupted(
+    stage: Callable[..., Stage],
+) -> None:
+    """The bases of its ratios may be those of yesterday."""
+    cases = (PLAIN, TRAINING, COMPILED, LAYER)
+    asked: list[Case] = []
+
+    def interrupted(job: str, one: Case, replicate: int) -> Answered:
+        asked.extend([one] if job == "measure" else [])
+        if len(asked) == 6:  # of the two outcomes of the third round the second
+            raise KeyboardInterrupt
+        return works(job, one, replicate)
+
+    first = stage(interrupted, cases=cases, replicates=3)
+    with pytest.raises(KeyboardInterrupt):
+        first.runner.measure()
+    rest = stage(cases=cases, replicates=3)
+    assert rest.runner.measure()
+    numbers = {
+        one: {number for found, number in measured_order(rest) if found == one} for one in cases
+    }
+    assert numbers[PLAIN] == {0, 1, 2, 3, 4, 5}
+    assert numbers[TRAINING] == {0, 1, 2}
+    assert numbers[COMPILED] == numbers[LAYER] == {3, 4, 5}
+
+
+def test_layers_are_repeated_as_often_as_other_cases(stage: Callable[..., Stage]) -> None:
+    answer = answering(lambda one, _: 0.7 if one == LAYER else 0.0)
+    run = stage(answer, cases=ALL_BLOCKS, **LEAST, budget_s=1000)
+    assert run.runner.measure()
+    again = [one for one in read_measurements(run) if one.state.get("repeats")]
+    assert sum(one.case == LAYER for one in again) == policy.MOST_REPEATS
+
+
+def test_where_all_does_not_fit_any_more_the_blocks_come_first_again(
+    stage: Callable[..., Stage],
+) -> None:
+    """A machine that gets slower leaves no block without its least replicates for others' more."""
+    run = stage(cases=ALL_BLOCKS, **LEAST, budget_s=40)
+    run.watched.slow |= dict.fromkeys(ALL_BLOCKS, 1.0)
+
+    def slower(job: str, one: Case, replicate: int) -> Answered:
+        if replicate == 3:
+            run.watched.slow |= dict.fromkeys(ALL_BLOCKS, 2.0)
+        return works(job, one, replicate)
+
+    answer = slower
+    run.runner.start = lambda **_: FakeForkServer(answer, run.asked, slow=run.watched.slow)  # type: ignore[assignment]
+    run.runner.measure()
+    numbers = {
+        one: {number for found, number in measured_order(run) if found == one} for one in ALL_BLOCKS
+    }
+    assert 3 in numbers[LAST]  # all fitted in
+    assert 4 not in numbers[LAST]
+    assert 4 in numbers[COMPILED] | numbers[LAYER]
 
 
 def test_one_off_work_that_never_fits_in_is_said(stage: Callable[..., Stage]) -> None:

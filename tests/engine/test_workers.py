@@ -266,6 +266,7 @@ def test_a_pool_takes_over_servers_and_what_they_told_of_unshared_modules(world:
     early, own = world.pool(), world.pool()
     early.experience = Experience(tell=said.append)
     starting = Starting(early)
+    starting.begin()
     own.take_over(starting.started())
     with opened(own):
         (server,) = world.servers
@@ -274,31 +275,96 @@ def test_a_pool_takes_over_servers_and_what_they_told_of_unshared_modules(world:
         assert world.ask(own).reason == "done"
     assert server.dead
     assert own.experience.unshared == {HERE: {"convnet.network"}}
-    assert (said, world.told) == (["forks do not work here"], [])
+    assert said == world.told == ["forks do not work here"]
     early.experience.tell_new("later")
-    assert world.told == ["later"]
+    assert world.told == ["forks do not work here", "later"]
 
 
 def test_servers_that_still_import_are_ended_by_a_drop(world: World) -> None:
     importing, killed = threading.Event(), threading.Event()
+    seen: list[str] = []
 
-    class Process:
+    class Importing:
         def kill(self) -> None:
+            seen.append("killed")
             killed.set()
 
     def slow(**given: Any) -> FakeServer:
-        given["spawned"](Process())
+        given["spawned"](Importing())
         importing.set()
-        assert killed.wait(30)
-        given["spawned"](Process())  # it was killed, so another is spawned
-        pytest.fail("a stopped pool spawns no process")
+        seen.append("in time" if killed.wait(5) else "too late")
+        given["spawned"](Importing())  # it was killed, so another is spawned
+        seen.append("a stopped pool goes on")
+        return world.start(**given)
 
     pool = world.pool()
     pool.start = slow  # type: ignore[assignment]
     starting = Starting(pool)
+    starting.begin()
     assert importing.wait(30)
     assert not starting.ready
     starting.drop()
     assert starting.ready
+    assert sorted(seen) == ["in time", "killed", "killed"]
     with pytest.raises(Stopped):
         pool.server_of(PLAIN)
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_modules_are_imported_when_they_may_come(world: World, dropped: bool) -> None:
+    spawned, imported = threading.Event(), threading.Event()
+
+    class Importing:
+        def kill(self) -> None:
+            pass
+
+    def start(**given: Any) -> FakeServer:
+        spawned.set()
+        given["spawned"](Importing())
+        imported.set()
+        return world.start(**given)
+
+    pool = dataclasses.replace(world.pool(), modules_may_come=threading.Event())
+    pool.start = start  # type: ignore[assignment]
+    starting = Starting(pool)
+    starting.begin()
+    assert spawned.wait(30)
+    assert not imported.wait(0.05)
+    if dropped:
+        starting.drop()
+        assert not imported.is_set()
+        return
+    assert pool.modules_may_come is not None
+    pool.modules_may_come.set()
+    assert starting.started() is pool
+    assert imported.is_set()
+
+
+def test_an_interrupt_while_fork_servers_start_ends_them(world: World) -> None:
+    stopped: list[WorkerPool] = []
+
+    def interrupted(**_: Any) -> FakeServer:
+        raise KeyboardInterrupt
+
+    class Pool(WorkerPool):
+        def stop(self) -> None:
+            stopped.append(self)
+            super().stop()
+
+    made = world.pool()
+    pool = Pool(cases=made.cases, folders=made.folders, log=made.log, start=interrupted)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt), opened(pool):
+        pass
+    assert stopped == [pool]
+
+
+def test_the_compiler_checks_vector_instructions_where_a_case_compiles_for_the_cpu(
+    world: World,
+) -> None:
+    on_gpu = case(device="cuda:0", threads=None, allocator=None, compile="default")
+    compiled = dataclasses.replace(PLAIN, compile="default")
+    for cases in ((PLAIN,), (on_gpu,), (PLAIN, compiled)):
+        with opened(world.pool(*cases)):
+            pass
+    folder = world.folder / "scratch" / "compile" / "vectors"
+    assert [one.started["vectors"] for one in world.servers] == [None, None, folder]

@@ -5,6 +5,7 @@ These are the tests to run with another torch: `nox -s oldest_torch`.
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -68,24 +69,48 @@ def test_a_torch_without_dynamo_and_inductor_is_used_without_them(
 
 
 @pytest.mark.slow
-def test_vector_instructions_are_checked_once_for_all_children() -> None:
-    found = importlib.import_module(torch_private.VECTORS).valid_vec_isa_list
-    found.cache_clear()
-    torch_private.check_vector_instructions()
-    assert found.cache_info().currsize == 1
+@pytest.mark.parametrize("before", [None, "/some/cache"])
+def test_vector_instructions_are_checked_once_for_all_children(
+    before: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module(torch_private.VECTORS)
+    monkeypatch.delenv(torch_private.CACHE_DIR, raising=False)
+    if before is not None:
+        monkeypatch.setenv(torch_private.CACHE_DIR, before)
+    folder = tmp_path / "vectors"
+    for _ in range(2):  # the second one finds the compiled test
+        module.valid_vec_isa_list.cache_clear()
+        module.VecISA._VecISA__bool__impl.cache_clear()
+        torch_private.check_vector_instructions(folder)
+        assert module.valid_vec_isa_list.cache_info().currsize == 1
+        assert [one.name for one in tmp_path.iterdir()] == ["vectors"]
+    assert os.environ.get(torch_private.CACHE_DIR) == before
 
 
 def test_a_torch_that_cannot_check_vector_instructions_leaves_it_to_its_cases(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def no_compiler() -> None:
         raise RuntimeError("no C++ compiler")
 
     module = importlib.import_module(torch_private.VECTORS)
     monkeypatch.setattr(module, "pick_vec_isa", no_compiler)
-    torch_private.check_vector_instructions()
+    torch_private.check_vector_instructions(tmp_path / "vectors")
     monkeypatch.setitem(sys.modules, torch_private.VECTORS, None)
-    torch_private.check_vector_instructions()
+    torch_private.check_vector_instructions(tmp_path / "vectors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_that_found_none_is_made_again_by_each_case(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = importlib.import_module(torch_private.VECTORS)
+    monkeypatch.setattr(module.VecISA, "check_build", lambda *_: False)
+    module.valid_vec_isa_list.cache_clear()
+    module.VecISA._VecISA__bool__impl.cache_clear()
+    torch_private.check_vector_instructions(tmp_path / "vectors")
+    assert module.valid_vec_isa_list.cache_info().currsize == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_dynamo_counts_what_it_did() -> None:
