@@ -9,7 +9,7 @@ from bench.core import decode
 from bench.core.exit_codes import FAILED, OK
 from bench.core.records import RecordError
 from bench.core.text import command, number_of
-from bench.engine.scheduler import RunSoFar
+from bench.engine.run_so_far import RunSoFar
 from bench.results import run_directory
 from bench.shards import merge, read
 from bench.shards.merge import Merged

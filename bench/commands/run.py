@@ -33,7 +33,8 @@ from bench.core.text import command, number_of
 from bench.engine import largest
 from bench.engine.requests import request
 from bench.engine.run_estimate import estimate
-from bench.engine.scheduler import Known, OneOff, Runner, RunSoFar
+from bench.engine.run_so_far import Known, RunSoFar
+from bench.engine.scheduler import OneOff, Runner
 from bench.engine.spent import Spent
 from bench.engine.workers import Experience, WorkerPool, opened
 from bench.host import allocators, environment, gpu_driver, helper, preflight, probe, wait_policy

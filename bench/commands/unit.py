@@ -20,7 +20,7 @@ from bench.commands import provenance
 from bench.commands import run as measure
 from bench.core.errors import UserError, one_line
 from bench.core.exit_codes import INTERRUPTED
-from bench.engine.scheduler import Known
+from bench.engine.run_so_far import Known
 from bench.host import priority, probe
 from bench.host.orphans import end_with_parent
 from bench.results import journal

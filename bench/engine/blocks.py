@@ -1,8 +1,9 @@
 """The order of a run by value: blocks of cases, and the rounds in which they are measured.  Pure.
 
 A round is a replicate: fresh interpreters, and cases in random order.  A block is begun when the
-blocks above it have their least number of replicates, so a budget cuts from the bottom.  Its first
-replicate is measured in the last round of those above, which has the bases of its ratios already.
+blocks above it have their least number of replicates, so a budget cuts from the bottom.  Where
+three replicates or more are wanted, its first one is measured in the last round of those above,
+which has the bases of its ratios already; not in a round of an earlier session.
 Replicates beyond the least number are measured of all blocks together.
 
 Ratios are paired by replicate, and the speed of a machine drifts.  So a ratio is safe only if both
@@ -50,8 +51,8 @@ class Block(enum.IntEnum):
 
 # A block → the one below it, whose cases join its rounds where both fit into the budget.
 JOINS: Mapping[Block, Block] = {Block.PLAIN: Block.SETTINGS, Block.COMPILED: Block.LAYERS}
-# A block begins in the last round of those above if it gets so many replicates at least: in that
-# round its cases come after the bases of their ratios, so a drift would have a direction.
+# A block begins in the last round of those above if so many replicates are wanted: in that round
+# its cases come after the bases of their ratios, so that a drift has a direction.
 SHARES_A_ROUND = 3
 # Which blocks the one below has joined; a block that is missing: not decided yet.
 Joined = Mapping[Block, bool]
@@ -198,14 +199,18 @@ class Blocks:
         number = self._next_number(seen)
         return Round(Block.LAYERS, number, own, self.anchors_of(own, seen)) if own else None
 
-    def anchors_left(self, seen: SoFar, least: int, *, joined: Joined) -> int:
+    def anchors_left(
+        self, seen: SoFar, least: int, *, joined: Joined, lowest: Block = Block.LAYERS
+    ) -> int:
         """Return how many outcomes of anchors the rounds that are left have, as far as is known.
+
+        lowest: rounds of the blocks below this one are left out.
 
         The first round of a lower block is the last one of those above, which has its anchors.
         Those of `together` are counted by `anchors_left_together`.
         """
         total = 0
-        for block in Block:
+        for block in (one for one in Block if one <= lowest):
             below = next((one for one, other in JOINS.items() if other is block), None)
             if below is not None and joined.get(below) is not False:
                 continue  # it has no rounds of its own
@@ -286,6 +291,10 @@ class Blocks:
         )
         # No case of a new block has that number: it was the round of a block above.
         if not same or not any(last in seen.replicates(c) for c in self.members[found.block]):
+            return found
+        # The bases of an earlier session alone would all come before what is measured now.
+        lower = found.block in (Block.COMPILED, Block.LAYERS)
+        if lower and found.anchors and all(last in seen.replicates(one) for one in found.anchors):
             return found
         return self._under_number(found, last, seen) or found
 

@@ -10,7 +10,7 @@ import math
 import statistics
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -22,8 +22,6 @@ from bench.core.records import (
     Measurement,
     Outcome,
     StaticMetrics,
-    Status,
-    whole_phase,
 )
 from bench.core.row_names import case_names
 from bench.core.shard import WHOLE, Shard
@@ -33,6 +31,7 @@ from bench.engine import blocks, lanes, policy, shared_transfers, static_metrics
 from bench.engine.blocks import JOINS, Block, Blocks, Round, Wanted
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
+from bench.engine.run_so_far import RunSoFar, contended
 from bench.engine.spent import Spent
 from bench.engine.workers import Experience, Starting, WorkerPool, opened
 from bench.host import rapl
@@ -41,9 +40,7 @@ from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results.journal import Journal
 from bench.results.run_directory import Folders
-from bench.stats.intervals import relative_half_width
 
-FINAL: frozenset[Status] = frozenset({"unsupported", "invalid", "oom"})  # no chance decides these
 REPEATS_SHARE = 0.2  # of the time left that repeats of what was disturbed may take
 WARM_SHARE = 0.2  # of the time of the first compiling that a later one takes: its cache is full
 # Of the budget, that the last outcome may take beyond it: compiling can take minutes.
@@ -67,106 +64,6 @@ class Watcher(Protocol):
     def begin(self, outcomes: int) -> None: ...
     def done(self, outcome: Outcome, left: int) -> None: ...
     def note(self, text: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """Results for the same plan from another machine of the same kind.
-
-    static_metrics: ids of cases that need none any more.  wrong: ids of cases that compute
-                    something else.  calls: per pipelined sample, by case id.
-    """
-
-    static_metrics: tuple[str, ...] = ()
-    wrong: tuple[str, ...] = ()
-    calls: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass
-class RunSoFar:
-    """The outcomes of a run so far, and what follows for the next."""
-
-    outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
-    with_static_metrics: set[str] = field(default_factory=set)
-    # Case id → the time limit that ended the search for some of its static metrics.
-    static_limits_s: dict[str, float] = field(default_factory=dict)
-    wrong: set[str] = field(default_factory=set)  # cases that compute something else
-    known_calls: Mapping[str, int] = field(default_factory=dict)  # as `Known`
-
-    def learn(self, known: Known) -> None:
-        self.with_static_metrics |= set(known.static_metrics)
-        self.wrong |= set(known.wrong)
-        self.known_calls = known.calls
-
-    def add(self, entry: Entry) -> None:
-        if isinstance(entry, StaticMetrics):
-            self.with_static_metrics.add(entry.case.case_id)
-            self.static_limits_s.pop(entry.case.case_id, None)
-            if entry.limit_s is not None:
-                self.static_limits_s[entry.case.case_id] = entry.limit_s
-            if entry.invalid:
-                self.wrong.add(entry.case.case_id)
-        else:
-            self.outcomes.setdefault(entry.case.case_id, []).append(entry)
-
-    def counted(self, case: Case, limit_s: float) -> bool:
-        """Return whether its static metrics are not to be looked for under this time limit."""
-        ended_s = self.static_limits_s.get(case.case_id, limit_s)
-        return case.case_id in self.with_static_metrics and ended_s >= limit_s
-
-    def of(self, case: Case) -> list[Outcome]:
-        return self.outcomes.get(case.case_id, [])
-
-    def replicates(self, case: Case) -> frozenset[int]:
-        return frozenset(outcome.replicate for outcome in self.of(case))
-
-    def measured(self, case: Case) -> bool:
-        return any(isinstance(one, Measurement) for one in self.of(case))
-
-    def disturbed(self, case: Case, wanted: int) -> bool:
-        """Return whether other work leaves it fewer quiet replicates than are wanted."""
-        ok = [one for one in self.of(case) if isinstance(one, Measurement)]
-        return any(map(_contended, ok)) and sum(not _contended(one) for one in ok) < wanted
-
-    def given_up(self, case: Case) -> bool:
-        failures = [(one.status,) for one in self.of(case) if isinstance(one, Failure)]
-        return case.case_id in self.wrong or policy.given_up(failures, FINAL)
-
-    def calls(self, case: Case) -> int | None:
-        """Calls per pipelined sample, frozen by the first replicate that measured."""
-        for outcome in self.of(case):
-            if isinstance(outcome, Measurement):
-                for one in outcome.samples:
-                    if one.kind == "pipelined" and one.phase == whole_phase(case.mode):
-                        return one.calls_per_sample
-        return self.known_calls.get(case.case_id)
-
-    def half_width(self, case: Case) -> float:
-        """Relative half-width of the 95 % interval of the whole's latency; unknown: infinity."""
-        medians = [
-            statistics.median(one.times_s)
-            for outcome in self.of(case)
-            if isinstance(outcome, Measurement)
-            for one in outcome.samples
-            if one.kind == "latency" and one.phase == whole_phase(case.mode)
-        ]
-        if any(one <= 0 for one in medians):  # a damaged journal: nobody measured that
-            return math.inf
-        width = relative_half_width(medians)
-        return math.inf if width is None else width
-
-    def smaller_oom(self, case: Case) -> Failure | None:
-        """Return the failure of the same case at a smaller batch, where memory ran out."""
-        for outcomes in self.outcomes.values():
-            for one in outcomes:
-                if (
-                    isinstance(one, Failure)
-                    and one.status == "oom"
-                    and one.case.batch < case.batch
-                    and dataclasses.replace(one.case, batch=case.batch) == case
-                ):
-                    return one
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,9 +183,12 @@ class Runner:
         Where rounds of all blocks are what is left, but not all fits into the budget, the one-off
         work comes before them: it is worth more.
         """
-        one, self._wanted = self._planned_round(resumed=resumed)
-        if one is not None and self._is_of_all and not self._all_fits():
+        one, wanted = self._planned_round(resumed=resumed)
+        least = self.run.first_replicates
+        if one is not None and wanted > least and not self._all_fits():
+            self._wanted = least  # replicates beyond it do not count as left meanwhile
             self._rest_of_one_off()
+        self._wanted = wanted
         return one
 
     def _planned_round(self, *, resumed: bool = False) -> tuple[Round | None, int]:
@@ -432,7 +332,7 @@ class Runner:
         return not on_cpu or rapl.opened() is not None
 
     def _to_be_counted(self) -> list[Case]:
-        """Return the cases to count now, so that counting costs no replicate of other cases.
+        """Return the cases to count now.
 
         Those of the plain cases follow their first replicate, the others' come before their last:
         in their last round a block below begins, which may take minutes.
@@ -695,11 +595,12 @@ class Runner:
         missing = sum(self._missing_of(case, self.run.replicates) for case in self.plan.cases)
         return missing + self._anchors_left()
 
-    def _anchors_left(self) -> int:
+    def _anchors_left(self, lowest: Block = Block.LAYERS) -> int:
+        """Return the outcomes of anchors that are left.  lowest: of this block and those above."""
         seen, least = self._planned_on, self.run.first_replicates
         if self._wanted > least:
             return self._blocks.anchors_left_together(seen, self._wanted)
-        return self._blocks.anchors_left(seen, least, joined=self._joined)
+        return self._blocks.anchors_left(seen, least, joined=self._joined, lowest=lowest)
 
     def _left_of(self, cases: Sequence[Case], wanted: int | None = None) -> int:
         return sum(self._missing_of(case, wanted) for case in cases)
@@ -738,7 +639,7 @@ class Runner:
         if beside and isinstance(outcome, Measurement):
             outcome = dataclasses.replace(outcome, flags=(*outcome.flags, "parallel"))
         with self._lock:
-            self._disturbed_in_a_row = self._disturbed_in_a_row + 1 if _contended(outcome) else 0
+            self._disturbed_in_a_row = self._disturbed_in_a_row + 1 if contended(outcome) else 0
             self._keep(outcome)
             self.spent.add(outcome)
         return outcome
@@ -783,7 +684,7 @@ class Runner:
     def _may_do_one_off(self, cost_s: float, lowest: Block = Block.LAYERS) -> bool:
         """Return whether it fits: into its share of the budget, after all blocks into the rest.
 
-        lowest: it costs no replicate of this block and those above.
+        lowest: it costs no replicate of this block and those above, as far as can be estimated.
         """
         budget_s, left_s = self._extras.budget_s, self._extras.left_s
         if budget_s is None or left_s is None:
@@ -804,7 +705,7 @@ class Runner:
         if left_s is None or not took:
             return True
         rounds = max(map(self._missing_of, cases), default=0)
-        left = self._left() if lowest is Block.LAYERS else self._left_of(cases)
+        left = self._left_of(cases) + self._anchors_left(lowest)
         needed_s = left * statistics.fmean(took) + rounds * self._started_s
         return needed_s + beside_s <= left_s
 
@@ -837,9 +738,9 @@ class Runner:
 
         took_s = 0.0
         for done, case in enumerate(cases):
-            lowest = Block.LAYERS if case in self._cases(Block.LAYERS) else Block.SETTINGS
-            case_s = took_s / done if done else 0.0
-            if until() or not self._may_do_one_off(case_s, lowest):
+            lowest = next(block for block in Block if case in self._cases(block))
+            case_s = took_s / done if done else self._counting_s / max(1, self._counted)
+            if until() or not self._may_do_one_off(case_s, max(lowest, Block.SETTINGS)):
                 return
             begin_s = self.clock()
             found = static_metrics.find(case, ask, self.folders, limit_s=self._one_off_limit_s)
@@ -935,7 +836,3 @@ class _Planned:
 def _next_wall_s(found: Measurement) -> float:
     """Return the seconds of the next outcome of the case: it compiles with a full cache."""
     return found.wall_s - (1 - WARM_SHARE) * found.metrics.get("compile_cold_s", 0.0)
-
-
-def _contended(outcome: Outcome) -> bool:
-    return isinstance(outcome, Measurement) and "contended" in outcome.flags

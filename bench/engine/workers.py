@@ -98,6 +98,7 @@ class WorkerPool:
     # Is set when modules may be imported; until then the fork servers import torch alone.
     modules_may_come: threading.Event | None = None
     _spawned: list[ForkServer] = field(default_factory=list)  # not all of them are open yet
+    held_s: float = 0.0  # that a fork server waited for `modules_may_come`
     _stopped: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)  # of _spawned and _stopped
 
@@ -158,16 +159,22 @@ class WorkerPool:
                 raise Stopped
         return server
 
+    @staticmethod
+    def _compiles_on_cpu(served: Sequence[Case]) -> bool:
+        return any(one.compile != "off" and one.device == "cpu" for one in served)
+
     def _vectors(self, served: Sequence[Case]) -> Path | None:
-        compiles = any(one.compile != "off" and one.device == "cpu" for one in served)
-        return self.folders.scratch / "compile" / "vectors" if compiles else None
+        folder = self.folders.scratch / "compile" / "vectors"
+        return folder if self._compiles_on_cpu(served) else None
 
     def _keep_spawned(self, server: ForkServer) -> None:
         """Keep a fork server, so that `stop` ends it while it imports.  Raises Stopped."""
         with self._lock:
             self._spawned.append(server)
         if self.modules_may_come is not None:
+            begin_s = time.monotonic()
             self.modules_may_come.wait()
+            self.held_s = max(self.held_s, time.monotonic() - begin_s)
         if self._stopped:
             server.kill()
             raise Stopped
@@ -195,6 +202,7 @@ class WorkerPool:
                 {parse(one.subject).module for one in self.cases},
                 {one.device == "cpu" for one in cases},
                 any(one.compile != "off" for one in cases),
+                self._compiles_on_cpu(cases),
             )
             for kind, cases in served.items()
         }
@@ -235,8 +243,8 @@ class Starting:
 
     @property
     def took_s(self) -> float:
-        """The seconds until the last of them had started."""
-        return self._ended_s - self._began_s
+        """The seconds until the last of them had started, without what they waited for modules."""
+        return max(0.0, self._ended_s - self._began_s - self.pool.held_s)
 
     @property
     def ready(self) -> bool:

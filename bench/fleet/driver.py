@@ -14,7 +14,7 @@ from bench.core import decode
 from bench.core.errors import UserError
 from bench.core.records import Entry, Measurement, RecordError, StaticMetrics, whole_phase
 from bench.engine.policy import TRIES
-from bench.engine.scheduler import Known
+from bench.engine.run_so_far import Known
 from bench.fleet import controls
 from bench.fleet.cluster import Answer, Cluster, Lost, Node
 from bench.fleet.journal import Done, Gone, Line, Odd, append, counting

@@ -258,6 +258,18 @@ def test_a_resume_in_a_lower_block_measures_the_anchors_that_are_missing() -> No
     assert (one.replicate, one.own, set(one.anchors)) == (3, (COMPILED_LAST,), {PLAIN, LAST})
 
 
+def test_a_resume_after_all_anchors_of_a_lower_round_begins_a_new_number() -> None:
+    """The bases of the earlier session alone would come before all that is measured now."""
+    blocks, seen = Blocks.of(ALL), Seen()
+    for number in range(3):
+        seen.add((TRAINING, PLAIN, AMP, LAST), number)
+    seen.add((COMPILED,), 2)
+    one = blocks.next_round(seen, 3, joined=APART, resumed=True)
+    assert one is not None
+    assert (one.replicate, set(one.own)) == (3, {COMPILED, COMPILED_LAST})
+    assert set(one.anchors) == {PLAIN, LAST}
+
+
 def test_what_was_disturbed_is_measured_again_with_both_sides_of_its_ratios() -> None:
     blocks, seen = Blocks.of(ALL), Seen()
     for number in range(3):

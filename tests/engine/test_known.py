@@ -1,7 +1,7 @@
 """Results of another machine for the same plan are not searched again."""
 
 from bench.core.records import Failure, StaticMetrics
-from bench.engine.scheduler import Known, RunSoFar
+from bench.engine.run_so_far import Known, RunSoFar
 from tests.support.cases import case
 from tests.support.results import measurement
 

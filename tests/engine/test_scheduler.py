@@ -25,7 +25,8 @@ from bench.core.records import (
 from bench.engine import policy
 from bench.engine.blocks import Block, Round
 from bench.engine.collect import DiskFull
-from bench.engine.scheduler import OneOff, Runner, RunSoFar
+from bench.engine.run_so_far import RunSoFar
+from bench.engine.scheduler import OneOff, Runner
 from bench.engine.workers import WorkerPool
 from bench.host import rapl
 from bench.plan.config import RunOptions
@@ -732,6 +733,20 @@ def test_one_off_work_is_worth_more_than_replicates_beyond_the_least(
     assert run.runner.measure()
     assert at == [14]
     assert min(Counter(found for found, _ in measured_order(run)).values()) == 5
+
+
+def test_after_a_resume_one_off_work_comes_before_replicates_beyond_the_least(
+    stage: Callable[..., Stage],
+) -> None:
+    first = stage(cases=CASES, replicates=3)
+    first.watched.slow |= dict.fromkeys(CASES, 1.0)
+    assert first.runner.measure()
+    run = stage(cases=CASES, **LEAST, budget_s=6.5)  # of the 6 outcomes that are beyond
+    run.watched.slow |= dict.fromkeys(CASES, 1.0)
+    at: list[int] = []
+    run.runner.one_off = OneOff(lambda: at.append(len(run.watched.outcomes)), 1.5, "measure peaks")
+    run.runner.measure()
+    assert at == [0]
 
 
 def test_one_off_work_that_does_not_fit_in_costs_no_replicate_beyond_the_least_and_is_said_once(

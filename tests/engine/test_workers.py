@@ -338,6 +338,8 @@ def test_modules_are_imported_when_they_may_come(world: World, dropped: bool) ->
     pool.modules_may_come.set()
     assert starting.started() is pool
     assert imported.is_set()
+    assert pool.held_s >= 0.05
+    assert starting.took_s < 0.05
 
 
 def test_an_interrupt_while_fork_servers_start_ends_them(world: World) -> None:

@@ -304,7 +304,7 @@ MUTATIONS = (
     ),
     Mutation(
         "calls per sample not frozen",
-        "bench/engine/scheduler.py",
+        "bench/engine/run_so_far.py",
         "                        return one.calls_per_sample\n",
         "                        return None\n",
         RUNNER,
@@ -672,9 +672,23 @@ MUTATIONS = (
     Mutation(
         "a block that was begun goes on in the last round of another",
         "bench/engine/blocks.py",
-        "found.block <= last.block or not found.first:",
-        "found.block <= last.block:",
+        "found.block <= last.block or not found.first or",
+        "found.block <= last.block or",
         BLOCKS,
+    ),
+    Mutation(
+        "in a run of one replicate lower blocks always come last",
+        "bench/engine/blocks.py",
+        "not found.first or least < SHARES_A_ROUND:",
+        "not found.first:",
+        BLOCKS,
+    ),
+    Mutation(
+        "a block begins in a round of an earlier session",
+        "bench/engine/scheduler.py",
+        "part = None if alone else self._next_part(part, pool)",
+        "part = self._next_part(part, pool)",
+        RUNNER,
     ),
     Mutation(
         "rounds are of all blocks although not all fits",
@@ -693,8 +707,8 @@ MUTATIONS = (
     Mutation(
         "interpreters that no run takes are left",
         "bench/commands/early_start.py",
-        "            starting.drop()\n",
-        "            pass\n",
+        "                self._starting.drop()",
+        "                pass",
         ("tests/commands/test_early_start.py",),
     ),
     Mutation(

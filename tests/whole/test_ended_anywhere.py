@@ -12,7 +12,8 @@ import pytest
 from bench.core.errors import UserError
 from bench.core.protocol import WorkerLost
 from bench.core.records import Case, Entry, StaticMetrics
-from bench.engine.scheduler import Runner, RunSoFar
+from bench.engine.run_so_far import RunSoFar
+from bench.engine.scheduler import Runner
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results.journal import Journal, read

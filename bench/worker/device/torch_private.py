@@ -104,23 +104,34 @@ def check_vector_instructions(folder: Path) -> None:
     folder: of the run.  It appears when a check is complete, since torch takes every file that is
             there for a whole one.
     """
+    found: Any = None
     own = folder if folder.exists() else folder.with_name(f"{folder.name}-{os.getpid()}")
     before = os.environ.get(CACHE_DIR)
     os.environ[CACHE_DIR] = str(own)
     try:
         found = importlib.import_module(VECTORS)
         if not found.pick_vec_isa():
-            found.valid_vec_isa_list.cache_clear()
-            found.VecISA._VecISA__bool__impl.cache_clear()
+            _forget_vector_check(found)
         elif own != folder:
-            own.rename(folder)
+            with contextlib.suppress(OSError):  # another fork server was first
+                own.rename(folder)
     except Exception:  # the case that compiles says what is missing
-        pass
+        _forget_vector_check(found)
     finally:
         if before is None:
             os.environ.pop(CACHE_DIR, None)
         else:
             os.environ[CACHE_DIR] = before
+
+
+def _forget_vector_check(vectors: Any) -> None:
+    """Let each case check by itself: a check that failed once may hold the next time."""
+    with contextlib.suppress(Exception):
+        vectors.valid_vec_isa_list.cache_clear()
+        for kind in {vectors.VecISA, *map(type, vectors.supported_vec_isa_list)}:
+            for name in ("__bool__", "_VecISA__bool__impl"):
+                if clear := getattr(vars(kind).get(name), "cache_clear", None):
+                    clear()
 
 
 def dynamo_counters() -> Mapping[str, Mapping[str, int]]:

@@ -105,12 +105,18 @@ def test_a_check_that_found_none_is_made_again_by_each_case(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     module = importlib.import_module(torch_private.VECTORS)
-    monkeypatch.setattr(module.VecISA, "check_build", lambda *_: False)
-    module.valid_vec_isa_list.cache_clear()
-    module.VecISA._VecISA__bool__impl.cache_clear()
-    torch_private.check_vector_instructions(tmp_path / "vectors")
+    flags = "avx512_vnni amx_tile avx512 avx2"
+    monkeypatch.setattr(module, "x86_isa_checker", flags.split)
+    torch_private._forget_vector_check(module)
+    with monkeypatch.context() as failing:
+        failing.setattr(module.VecISA, "check_build", lambda *_: False)
+        torch_private.check_vector_instructions(tmp_path / "vectors")
     assert module.valid_vec_isa_list.cache_info().currsize == 0
     assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(module.VecISA, "check_build", lambda *_: True)
+    kinds = {type(one).__name__ for one in module.valid_vec_isa_list()}
+    assert {"VecAVX512", "VecAVX2"} <= kinds
+    torch_private._forget_vector_check(module)
 
 
 def test_dynamo_counts_what_it_did() -> None:
