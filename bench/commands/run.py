@@ -7,7 +7,6 @@ import dataclasses
 import datetime
 import json
 import os
-import platform
 import sys
 import tempfile
 import time
@@ -20,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from bench.commands import machine_peaks, provenance
-from bench.commands.early_start import EarlyStart
+from bench.commands.early_start import EarlyStart, plan_of
 from bench.commands.machine_peaks import MachinePeaks
 from bench.core import decode
 from bench.core.errors import UserError
@@ -37,7 +36,7 @@ from bench.engine.run_so_far import Known, RunSoFar
 from bench.engine.scheduler import OneOff, Runner
 from bench.engine.spent import Spent
 from bench.engine.workers import Experience, WorkerPool, opened
-from bench.host import allocators, environment, gpu_driver, helper, preflight, probe, wait_policy
+from bench.host import environment, gpu_driver, helper, preflight, probe, wait_policy
 from bench.host.probed import Probe, Source
 from bench.plan import config, digest, expand
 from bench.plan.case_costs import with_budget
@@ -196,12 +195,7 @@ def _planned(asked: Asked, console: Console, early: EarlyStart) -> _Begun | None
         early.begin(settings, own_options(settings.run, shard))
     found = provenance.look(settings)
     early.go_on()
-    planned = expand.make(
-        settings,
-        found,
-        as_plain_process=allocators.can_be_chosen(os.environ, platform.libc_ver()[0]),
-        finds_largest=True,
-    )
+    planned = plan_of(settings, found)
     asked_for = digest.of(settings)  # without what this machine adds
     settings = with_budget(settings, planned)
     if shard is not WHOLE and planned.largest:

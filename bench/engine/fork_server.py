@@ -52,6 +52,19 @@ class _Lost(Exception):  # noqa: N818 - says what happened
         self.how = how
 
 
+def _with_own(given: Mapping[str, str], *, cpu_only: bool) -> dict[str, str]:
+    """Return the variables with those that every fork server needs.  cpu_only: see `ForkServer`."""
+    found = {
+        "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no pool beside the timing
+        # An import that asks torch.cuda.is_available(), as inductor's does in torch 2.11, would
+        # begin CUDA's driver, and no fork could use it; torch asks NVML instead.
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        **given,
+    }
+    hidden = HIDDEN if cpu_only else {}
+    return {**found, **hidden, "PYTHONUNBUFFERED": "1"}
+
+
 class ForkServer:
     """One fresh interpreter that forks a child for each request; `ask` blocks until the child
     ended.
@@ -86,20 +99,11 @@ class ForkServer:
                  it may wait itself, and what it raises ends the start.
         """
         self._say, self._tell_spawned = say, spawned
+        self._place, self._inductor, self._vectors = place, inductor, vectors
+        self._mark = orphans.mark()
         environment = {**allocators.environment(allocator, os.environ), **place.environment()}
         environment = wait_policies.environment(wait_policy, environment)
-        self._place = place
-        environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool beside the timing
-        # An import that asks torch.cuda.is_available(), as inductor's does in torch 2.11, would
-        # begin CUDA's driver, and no fork could use it; torch asks NVML instead.
-        environment.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-        if cpu_only:
-            environment |= HIDDEN
-        environment["PYTHONUNBUFFERED"] = "1"
-        self._mark = orphans.mark()
-        environment |= self._mark
-        self._inductor = inductor
-        self._vectors = vectors
+        environment = {**_with_own(environment, cpu_only=cpu_only), **self._mark}
         shared = list(modules)
         while True:
             try:

@@ -353,8 +353,8 @@ class Runner:
         if left_s is None:
             return True
         wanted = self._settings_wanted if one.block is Block.PLAIN else self._layers_wanted
-        rounds = max(map(self._missing_of, (*self._cases(one.block), *one.later)), default=0)
         members = (*self._cases(one.block), *one.later)
+        rounds = max(map(self._missing_of, members), default=0)
         anchors = self._blocks.anchors_of(members, self._planned_on)
         anchors_s = sum(map(self._wall_s, anchors))
         return blocks.fits(

@@ -707,8 +707,8 @@ MUTATIONS = (
     Mutation(
         "interpreters that no run takes are left",
         "bench/commands/early_start.py",
-        "                self._starting.drop()",
-        "                pass",
+        "            self.callback(self._starting.drop)",
+        "            pass",
         ("tests/commands/test_early_start.py",),
     ),
     Mutation(
